@@ -1,0 +1,1 @@
+//! The ground every part of OrbitMQ stands on: names, messages, protocol, sockets, routes.

@@ -1,0 +1,2 @@
+//! The nameserver daemon.
+fn main() {}
