@@ -1,1 +1,3 @@
 //! The ground every part of OrbitMQ stands on: names, messages, protocol, sockets, routes.
+
+pub mod message;
