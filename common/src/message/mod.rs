@@ -1,10 +1,10 @@
 //! Messages as users see them and as bytes on disk and on the wire.
 
-// batch
-// compress
-// id
-// message
+pub mod batch;
+pub mod compress;
+pub mod id;
+#[expect(clippy::module_inception, reason = "a message is the file's subject, not its wrapper")]
+pub mod message;
 pub mod property;
 pub mod record;
-// stored
 pub mod sysflag;
