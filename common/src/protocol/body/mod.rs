@@ -1,0 +1,9 @@
+//! JSON bodies, one file per family. Output is compact; input is read with [`crate::protocol::relaxed`].
+
+pub mod group;
+pub mod heartbeat;
+pub mod kv;
+pub mod register;
+pub mod route;
+pub mod stats;
+pub mod topic;

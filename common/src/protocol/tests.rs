@@ -1,0 +1,1 @@
+//! Checks of the wire: round trips, garbage, vectors.
