@@ -2,4 +2,5 @@
 #![deny(missing_docs)]
 
 pub mod message;
+pub mod net;
 pub mod protocol;

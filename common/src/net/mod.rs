@@ -1,0 +1,9 @@
+//! Sockets that speak frames, in both directions.
+
+pub mod client;
+pub mod connection;
+pub mod outgoing;
+pub mod peer;
+pub mod server;
+#[cfg(test)]
+mod tests;
