@@ -1,6 +1,10 @@
 //! The ground every part of OrbitMQ stands on: names, messages, protocol, sockets, routes.
 #![deny(missing_docs)]
 
+pub mod config;
 pub mod message;
+pub mod name;
 pub mod net;
 pub mod protocol;
+pub mod shutdown;
+pub mod telemetry;

@@ -190,7 +190,8 @@ impl Client {
         let addresses = stream.peer_addr().and_then(|remote| Ok((remote, stream.local_addr()?)));
         let (remote, local) = addresses.map_err(|error| failed(error.to_string()))?;
         let (peer, outbox) = Peer::new(remote, local);
-        let (handler, options, stop) = (Arc::clone(&self.handler), self.options.connection.clone(), self.stop.child_token());
+        let (handler, options, stop) =
+            (Arc::clone(&self.handler), self.options.connection.clone(), self.stop.child_token());
         let running = Arc::clone(&peer);
         tokio::spawn(async move {
             connection::run(stream, &running, outbox, handler.as_ref(), &options, &stop).await;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -129,7 +129,9 @@ pub(crate) async fn run<H: Handler + ?Sized>(
     };
     match connection.serve(stream, outbox, stop).await {
         Ok(()) => tracing::debug!(peer = %peer.remote(), "connection closed"),
-        Err(Ended::Io(error)) if is_ordinary(&error) => tracing::debug!(peer = %peer.remote(), %error, "connection lost"),
+        Err(Ended::Io(error)) if is_ordinary(&error) => {
+            tracing::debug!(peer = %peer.remote(), %error, "connection lost")
+        }
         Err(error) => tracing::warn!(peer = %peer.remote(), %error, "connection closed by us"),
     }
     peer.abandon();

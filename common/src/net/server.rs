@@ -22,7 +22,8 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// The address is taken or not ours; the text says which address it was.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let explain = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(explain)?;
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(explain)?;
     socket.set_reuse_address(true).map_err(explain)?;
     socket.set_nonblocking(true).map_err(explain)?;
     socket.bind(&address.into()).map_err(explain)?;

@@ -41,7 +41,8 @@ impl Handler for Echo {
             ASK_BACK => {
                 let peer = Arc::clone(peer);
                 Outcome::later(async move {
-                    let asked = peer.call(Frame::request(ECHO, frame.encoding).with_body(frame.body.clone()), DEADLINE).await;
+                    let asked =
+                        peer.call(Frame::request(ECHO, frame.encoding).with_body(frame.body.clone()), DEADLINE).await;
                     frame.answer(0).with_body(asked.unwrap().body)
                 })
             }
@@ -114,7 +115,10 @@ async fn a_server_asks_its_client() {
     let handler = Arc::new(Echo { speaks: true, release: Arc::default() });
     let client = Client::with_handler(ClientOptions::default(), handler);
     let link = client.link(&server.address).await.unwrap();
-    assert_eq!(link.call(link.request(ASK_BACK).with_body("there and back"), DEADLINE).await.unwrap().body, "there and back");
+    assert_eq!(
+        link.call(link.request(ASK_BACK).with_body("there and back"), DEADLINE).await.unwrap().body,
+        "there and back"
+    );
 }
 
 #[tokio::test]
