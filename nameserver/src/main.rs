@@ -1,2 +1,4 @@
 //! The nameserver daemon.
-fn main() {}
+fn main() -> std::process::ExitCode {
+    orbitmq_nameserver::daemon::run()
+}

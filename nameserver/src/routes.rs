@@ -1,0 +1,461 @@
+//! The route table: which brokers are alive and which queues they hold, changed by registrations and read by everyone.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use orbitmq_common::protocol::body::route::{
+    BrokerMemberGroup, ClusterInfo, MASTER_ID, QueueData, TopicList, TopicRoute, perm,
+};
+use orbitmq_common::protocol::body::topic::{DataVersion, TopicTable};
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+use crate::routes::members::{Identity, Live, Members, Remains};
+use crate::routes::queues::{Queues, queue_data};
+
+pub mod members;
+pub mod queues;
+
+/// Topics whose route always shows the true ids, even where a slave stands in for a master.
+const MEMBER_GROUP_PREFIX: &str = "rmq_sys_SYNC_BROKER_MEMBER_";
+
+/// What a broker says of itself when it registers.
+#[derive(Debug, Clone, Copy)]
+pub struct Registration<'a> {
+    /// Who it is.
+    pub who: Identity<'a>,
+    /// `host:port` for slaves.
+    pub ha_addr: &'a str,
+    /// Zone.
+    pub zone: Option<&'a str>,
+    /// How long it may be silent.
+    pub lease: Option<Duration>,
+    /// Whether slaves of its group stand in for a dead master; old brokers do not say.
+    pub acting: Option<bool>,
+    /// Its topics.
+    pub topics: &'a TopicTable,
+    /// Whether topics that it no longer names are forgotten.
+    pub forget_unnamed: bool,
+    /// The connection that brought this.
+    pub connection: u64,
+}
+
+/// What a registered broker is told: where its master is, if it is a slave.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Registered {
+    /// The master's `host:port` for slaves.
+    pub ha_addr: Option<String>,
+    /// The master's `host:port` for clients.
+    pub master_addr: Option<String>,
+}
+
+/// Why a broker is not registered.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// A newcomer names one topic, which is how known brokers announce changes.
+    #[error(
+        "register broker failed: broker {name} with id {id} is not known here and names a single topic; \
+         register all topics first"
+    )]
+    SingleTopic {
+        /// Name of the group.
+        name: String,
+        /// Id within it.
+        id: i64,
+    },
+    /// Another address holds the id with a higher state version.
+    #[error(
+        "id {id} of broker {name} belongs to {holder}, whose state version {theirs} is above {ours}; \
+         stop one of the two or give this broker another id"
+    )]
+    Outranked {
+        /// Name of the group.
+        name: String,
+        /// Id within it.
+        id: i64,
+        /// Who holds it.
+        holder: String,
+        /// The holder's state version.
+        theirs: i64,
+        /// The newcomer's state version.
+        ours: i64,
+    },
+    /// The name is taken in another cluster.
+    #[error("broker name {name} is used in cluster {cluster}; give this broker another name")]
+    OtherCluster {
+        /// Name of the group.
+        name: String,
+        /// The cluster it lives in.
+        cluster: String,
+    },
+}
+
+/// How a heartbeat found its broker.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// Registered, lease renewed.
+    Alive {
+        /// The broker's data differ from what is registered.
+        stale: bool,
+    },
+    /// Not registered: the broker has to do so.
+    Unknown,
+    /// Another broker registered under this name and id since.
+    Displaced {
+        /// Its address.
+        by: String,
+    },
+}
+
+#[derive(Debug, Default)]
+struct State {
+    members: Members,
+    queues: Queues,
+}
+
+/// All routes of this name server.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    state: RwLock<State>,
+    /// Rises with every change that a route answer could show.
+    version: AtomicU64,
+    /// Told when a lease may end earlier than was known.
+    pub leases: Notify,
+}
+
+impl RouteTable {
+    /// Rises with every change that a route answer could show.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Makes every answer built so far outdated.
+    pub fn touch(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes a broker in, or takes over what changed at a known one.
+    pub fn register(&self, registration: &Registration<'_>, now: Instant) -> Result<Registered, RegisterError> {
+        let mut state = self.state.write();
+        let outcome = state.register(registration, now);
+        match &outcome {
+            Ok((_, false)) => {}
+            // A refused broker may have lost what it held before under another name.
+            Ok((_, true)) | Err(_) => self.touch(),
+        }
+        drop(state);
+        self.leases.notify_one();
+        outcome.map(|(registered, _)| registered)
+    }
+
+    /// Lets a broker go that says goodbye; tells whether it was known.
+    pub fn unregister(&self, name: &str, addr: &str) -> bool {
+        let mut state = self.state.write();
+        let name = state.members.live.get(addr).map_or_else(|| name.to_owned(), |broker| broker.name.clone());
+        self.remove_from(&mut state, vec![(addr.to_owned(), name)]) > 0
+    }
+
+    /// Lets every broker go that registered on a connection; tells their addresses.
+    pub fn disconnect(&self, connection: u64) -> Vec<String> {
+        let gone = self.state.read().members.select(|broker| broker.connection == connection);
+        let addrs = gone.iter().map(|(addr, _)| addr.clone()).collect();
+        // A broker that registered anew on another connection meanwhile stays.
+        let mut state = self.state.write();
+        let gone: Vec<_> = gone
+            .into_iter()
+            .filter(|(addr, _)| state.members.live.get(addr).is_some_and(|broker| broker.connection == connection))
+            .collect();
+        self.remove_from(&mut state, gone);
+        addrs
+    }
+
+    /// Lets every broker go whose lease is over; tells their addresses.
+    pub fn expire(&self, now: Instant) -> Vec<String> {
+        let mut state = self.state.write();
+        let gone = state.members.expired(now);
+        let addrs = gone.iter().map(|(addr, _)| addr.clone()).collect();
+        self.remove_from(&mut state, gone);
+        addrs
+    }
+
+    /// Starts every lease anew.
+    pub fn renew_all(&self, now: Instant) {
+        for broker in self.state.write().members.live.values_mut() {
+            broker.renew(None, now);
+        }
+    }
+
+    /// When the next lease ends.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.state.read().members.next_deadline()
+    }
+
+    fn remove_from(&self, state: &mut State, brokers: Vec<(String, String)>) -> usize {
+        let removed = brokers.iter().filter(|(addr, name)| state.remove(addr, name)).count();
+        if removed > 0 {
+            self.touch();
+        }
+        removed
+    }
+
+    /// Renews a broker's lease.
+    pub fn heartbeat(
+        &self,
+        who: Identity<'_>,
+        lease: Option<Duration>,
+        data_version: Option<&str>,
+        now: Instant,
+    ) -> Pulse {
+        let mut state = self.state.write();
+        if let Some(broker) = state.members.live.get_mut(who.addr)
+            && broker.cluster == who.cluster
+        {
+            broker.renew(lease, now);
+            let stale = data_version.is_some_and(|version| version != broker.data_version.to_string());
+            drop(state);
+            if lease.is_some() {
+                self.leases.notify_one();
+            }
+            return Pulse::Alive { stale };
+        }
+        match state.members.holder(who.name, who.id) {
+            Some(holder) if holder != who.addr => Pulse::Displaced { by: holder.to_owned() },
+            _ => Pulse::Unknown,
+        }
+    }
+
+    /// The data version that a broker registered; asking renews its lease.
+    pub fn data_version(&self, cluster: &str, addr: &str, now: Instant) -> Option<DataVersion> {
+        let mut state = self.state.write();
+        let broker = state.members.live.get_mut(addr).filter(|broker| broker.cluster == cluster)?;
+        broker.renew(None, now);
+        Some(broker.data_version)
+    }
+
+    /// Where the queues of a topic are; `None` when no living broker has any.
+    pub fn route(&self, topic: &str, acting_masters: bool) -> Option<TopicRoute> {
+        let state = self.state.read();
+        let queues = state.queues.of(topic)?;
+        let mut route = TopicRoute { queue_datas: queues.values().cloned().collect(), ..TopicRoute::default() };
+        route.broker_datas.extend(queues.keys().filter_map(|name| state.members.groups.get(name)).cloned());
+        if route.broker_datas.is_empty() {
+            return None;
+        }
+        if acting_masters && !topic.starts_with(MEMBER_GROUP_PREFIX) {
+            name_acting_masters(&mut route);
+        }
+        Some(route)
+    }
+
+    /// How many brokers are registered.
+    pub fn broker_count(&self) -> usize {
+        self.state.read().members.live.len()
+    }
+
+    /// All brokers and clusters.
+    pub fn cluster_info(&self) -> ClusterInfo {
+        let state = self.state.read();
+        ClusterInfo { broker_addr_table: state.members.groups.clone(), cluster_addr_table: state.members.clusters() }
+    }
+
+    /// The members of a group.
+    pub fn member_group(&self, cluster: &str, name: &str) -> BrokerMemberGroup {
+        let state = self.state.read();
+        let broker_addrs = state.members.groups.get(name).map(|group| group.broker_addrs.clone()).unwrap_or_default();
+        BrokerMemberGroup { broker_addrs, broker_name: name.to_owned(), cluster: cluster.to_owned() }
+    }
+
+    /// Takes or gives the write permission of a broker's queues, here only, and counts its topics.
+    pub fn set_writable(&self, name: &str, writable: bool) -> i32 {
+        let topics = self.state.write().queues.set_writable(name, writable);
+        self.touch();
+        topics
+    }
+
+    /// Adds queues of a topic at known brokers; an unknown broker refuses them all and is told.
+    pub fn register_topic(&self, topic: &str, queues: Vec<QueueData>) -> Result<(), String> {
+        let mut state = self.state.write();
+        if let Some(unknown) = queues.iter().find(|queue| !state.members.groups.contains_key(&queue.broker_name)) {
+            return Err(unknown.broker_name.clone());
+        }
+        for queue in queues {
+            if state.queues.put(topic, queue) {
+                self.touch();
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets a topic, in one cluster or everywhere.
+    pub fn delete_topic(&self, topic: &str, cluster: Option<&str>) -> bool {
+        let mut state = self.state.write();
+        let brokers = cluster.map(|cluster| state.members.names_of(cluster));
+        let deleted = state.queues.delete(topic, brokers.as_ref());
+        if deleted {
+            self.touch();
+        }
+        deleted
+    }
+
+    /// Names of all topics.
+    pub fn topics(&self) -> TopicList {
+        self.topics_where(|_| true)
+    }
+
+    /// Names of the topics of a cluster.
+    pub fn topics_of_cluster(&self, cluster: &str) -> TopicList {
+        let state = self.state.read();
+        let names = state.members.names_of(cluster);
+        let topic_list = state.queues.topics(|queues| queues.keys().any(|broker| names.contains(broker)));
+        TopicList { broker_addr: None, topic_list }
+    }
+
+    /// Names of the topics whose system flag satisfies a condition; its first broker speaks for a topic.
+    pub fn topics_where(&self, wanted: impl Fn(i32) -> bool) -> TopicList {
+        let topics = |queues: &std::collections::BTreeMap<String, QueueData>| {
+            queues.values().next().is_some_and(|queue| wanted(queue.topic_sys_flag))
+        };
+        TopicList { broker_addr: None, topic_list: self.state.read().queues.topics(topics) }
+    }
+
+    /// The topics that are there by themselves: names of clusters and brokers; and a broker that knows more.
+    pub fn system_topics(&self) -> TopicList {
+        let state = self.state.read();
+        let mut topic_list: Vec<String> = Vec::new();
+        for (cluster, names) in state.members.clusters() {
+            topic_list.push(cluster);
+            topic_list.extend(names);
+        }
+        let broker_addr = state.members.groups.values().find_map(|group| group.broker_addrs.values().next().cloned());
+        TopicList { broker_addr, topic_list }
+    }
+}
+
+impl State {
+    /// The answer, and whether routes changed.
+    fn register(&mut self, new: &Registration<'_>, now: Instant) -> Result<(Registered, bool), RegisterError> {
+        let Registration { who, topics, .. } = *new;
+        let mut changed = self.leave_other_name(who);
+        self.check(new)?;
+
+        let before = self.members.live.get(who.addr).map(|broker| broker.data_version);
+        let admission = self.members.admit(who, new.acting.unwrap_or(false), new.zone);
+        if let Some(displaced) = &admission.displaced {
+            tracing::warn!(broker = who.name, id = who.id, by = who.addr, %displaced, "a broker takes another's place");
+            self.members.live.remove(displaced);
+        }
+        changed |= admission.changed;
+
+        let first_slave = new.acting.is_some() && who.id != MASTER_ID && admission.smallest;
+        if who.id == MASTER_ID || first_slave {
+            let stand_in = first_slave && new.acting == Some(true);
+            let renew = admission.first || before != Some(topics.data_version);
+            changed |= self.take_topics(new, renew, stand_in);
+        }
+
+        let mut broker = Live::new(who, new.ha_addr, topics.data_version, new.connection, now);
+        broker.renew(new.lease, now);
+        self.members.live.insert(who.addr.to_owned(), broker);
+        Ok((self.master_for(who), changed))
+    }
+
+    /// An address is one broker: under a new name or cluster it leaves the old one.
+    fn leave_other_name(&mut self, who: Identity<'_>) -> bool {
+        let Some(other) = self.members.live.get(who.addr) else { return false };
+        if other.name == who.name && other.cluster == who.cluster {
+            return false;
+        }
+        let name = other.name.clone();
+        tracing::warn!(addr = who.addr, was = %name, is = who.name, "a broker comes back under another name");
+        self.remove(who.addr, &name)
+    }
+
+    fn check(&mut self, new: &Registration<'_>) -> Result<(), RegisterError> {
+        let who = new.who;
+        let name = who.name.to_owned();
+        if let Some(group) = self.members.groups.get(who.name)
+            && group.cluster != who.cluster
+        {
+            return Err(RegisterError::OtherCluster { name, cluster: group.cluster.clone() });
+        }
+        match self.members.holder(who.name, who.id) {
+            None if new.topics.topic_config_table.len() == 1 => Err(RegisterError::SingleTopic { name, id: who.id }),
+            Some(holder) if holder != who.addr => {
+                let holder = holder.to_owned();
+                let theirs = self.members.live.get(&holder).map_or(0, |broker| broker.data_version.state_version);
+                let ours = new.topics.data_version.state_version;
+                if theirs <= ours {
+                    return Ok(());
+                }
+                self.remove(who.addr, who.name);
+                Err(RegisterError::Outranked { name, id: who.id, holder, theirs, ours })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes over a broker's topics: all when its data are new, else those that are missing here.
+    fn take_topics(&mut self, new: &Registration<'_>, renew: bool, stand_in: bool) -> bool {
+        let name = new.who.name;
+        let table = &new.topics.topic_config_table;
+        let mut changed = new.forget_unnamed && self.queues.keep_only(name, table);
+        for (key, config) in table {
+            let topic = if config.topic_name.is_empty() { key } else { &config.topic_name };
+            if renew || !self.queues.has(topic, name) {
+                let mut queues = queue_data(name, config);
+                if stand_in {
+                    queues.perm &= !perm::WRITE;
+                }
+                changed |= self.queues.put(topic, queues);
+            }
+        }
+        changed
+    }
+
+    /// Where the master of a slave is, if it is alive.
+    fn master_for(&self, who: Identity<'_>) -> Registered {
+        if who.id == MASTER_ID {
+            return Registered::default();
+        }
+        let master = self.members.holder(who.name, MASTER_ID);
+        match master.and_then(|addr| self.members.live.get(addr).map(|broker| (addr, broker))) {
+            Some((addr, broker)) => {
+                Registered { ha_addr: Some(broker.ha_addr.clone()), master_addr: Some(addr.to_owned()) }
+            }
+            None => Registered::default(),
+        }
+    }
+
+    /// Tells whether the broker was known.
+    fn remove(&mut self, addr: &str, name: &str) -> bool {
+        match self.members.remove(addr, name) {
+            Remains::Nothing => return false,
+            Remains::NoGroup(name) => self.queues.delete_broker(&name),
+            Remains::Group { name, acting: true } => {
+                self.queues.set_writable(&name, false);
+            }
+            Remains::Group { .. } => {}
+        }
+        true
+    }
+}
+
+/// Gives the smallest slave of a group without a master the master's id, where the group wants that and takes no writes.
+fn name_acting_masters(route: &mut TopicRoute) {
+    for group in &mut route.broker_datas {
+        let read_only = route
+            .queue_datas
+            .iter()
+            .any(|queue| queue.broker_name == group.broker_name && queue.perm & perm::WRITE == 0);
+        if group.enable_acting_master
+            && read_only
+            && !group.broker_addrs.contains_key(&MASTER_ID)
+            && let Some((_, addr)) = group.broker_addrs.pop_first()
+        {
+            group.broker_addrs.insert(MASTER_ID, addr);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
