@@ -1,0 +1,138 @@
+//! Queue files as they are found at opening: which queues exist, where they end, which files are missing or reach too far.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::store::checkpoint::QueueMark;
+use crate::store::derived::Derived;
+use crate::store::io::{read_at, write_all_at};
+use crate::store::queue::{ENTRY_LEN, Queue, QueueEntry, RawEntry};
+use crate::store::segment::file_base;
+
+/// Takes in queues of which the log has no record any more: their offsets go on where they ended.
+pub fn adopt(derived: &Derived, log_end: u64, marks: &[QueueMark], search: bool) -> io::Result<()> {
+    for mark in marks {
+        // Known to a checkpoint whose files were not trusted, and not met in the log.
+        if let Some(queue) = derived.queues.get(&mark.topic, mark.id).filter(|queue| queue.max() == 0) {
+            let end = end_of_files(queue.dir(), queue.file_len())?;
+            queue.adopt(end.max(mark.max), log_end);
+        }
+    }
+    if !search {
+        return Ok(());
+    }
+    for topic in directories(derived.queues.dir())? {
+        for number in directories(&derived.queues.dir().join(&topic))? {
+            let Ok(id) = number.parse::<u32>() else {
+                tracing::warn!(topic, directory = number, "a foreign directory among the queues is left alone");
+                continue;
+            };
+            if derived.queues.get(&topic, id).is_none() {
+                let queue = derived.queues.insert(&topic, id, None);
+                let end = end_of_files(queue.dir(), queue.file_len())?;
+                queue.adopt(end, log_end);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Queues whose newest file is missing or has the wrong length; after a crash, entries behind the end are cleared too.
+pub fn broken(derived: &Derived, aborted: bool) -> io::Result<Vec<Arc<Queue>>> {
+    let mut broken = Vec::new();
+    for queue in derived.queues.all() {
+        let written = queue.written();
+        let (min, _) = queue.bounds();
+        if written <= min {
+            continue;
+        }
+        let path = queue.file_path(queue.file_of(written - 1));
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.len() == queue.file_len() => {}
+            Ok(_) => {
+                std::fs::remove_file(&path)?;
+                broken.push(Arc::clone(&queue));
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                broken.push(Arc::clone(&queue));
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        if aborted {
+            clear_behind(derived, &queue, &path, written)?;
+        }
+    }
+    Ok(broken)
+}
+
+/// Zeroes entries behind the last one: they belong to records that a power cut took from the log.
+fn clear_behind(derived: &Derived, queue: &Queue, path: &Path, end: u64) -> io::Result<()> {
+    let within = (end - queue.file_of(end - 1) * (queue.file_len() / ENTRY_LEN)) * ENTRY_LEN;
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut raw: RawEntry = [0; ENTRY_LEN as usize];
+    let read = read_at(&file, &mut raw, within)?;
+    if read == raw.len() && raw != [0; ENTRY_LEN as usize] {
+        let io = derived.files.io();
+        let rest = usize::try_from(queue.file_len() - within).unwrap_or(0);
+        write_all_at(io, &file, path, &vec![0; rest], within)?;
+    }
+    let next = queue.file_path(queue.file_of(end - 1) + 1);
+    match std::fs::remove_file(next) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Offset behind the last entry of a queue's files.
+fn end_of_files(dir: &Path, file_len: u64) -> io::Result<u64> {
+    let listing = match std::fs::read_dir(dir) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut bases = Vec::new();
+    for entry in listing {
+        bases.extend(entry?.file_name().to_str().and_then(file_base).filter(|base| base % ENTRY_LEN == 0));
+    }
+    bases.sort_unstable();
+    for base in bases.iter().rev() {
+        let file = File::open(dir.join(crate::store::segment::file_name(*base)))?;
+        let (mut low, mut high) = (0, file.metadata()?.len().min(file_len) / ENTRY_LEN);
+        while low < high {
+            let middle = low.midpoint(high);
+            let mut raw: RawEntry = [0; ENTRY_LEN as usize];
+            read_at(&file, &mut raw, middle * ENTRY_LEN)?;
+            if QueueEntry::decode(&raw).is_unwritten() {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        if low > 0 {
+            return Ok(base / ENTRY_LEN + low);
+        }
+    }
+    Ok(0)
+}
+
+fn directories(dir: &Path) -> io::Result<Vec<String>> {
+    let listing = match std::fs::read_dir(dir) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        } else {
+            tracing::warn!(file = %entry.path().display(), "a foreign file among the queues is left alone");
+        }
+    }
+    Ok(names)
+}

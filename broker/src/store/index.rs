@@ -1,0 +1,218 @@
+//! The key index: which records have a key. Derived from the log.
+//!
+//! New keys wait in memory, where a query searches them from the newest back; they are merged into the files in bulk,
+//! which costs a fraction of a microsecond a key.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::store::index_file::{IndexFile, Key};
+use crate::store::io::Io;
+use crate::store::options::IndexSize;
+
+/// Keys that make a merge worth while.
+pub const MERGE_AT: usize = 64 << 10;
+
+/// What a checkpoint says of the index.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IndexMark {
+    /// Name of the last file, empty if there is none.
+    pub file: String,
+    /// Its next entry.
+    pub count: u32,
+}
+
+/// The key index.
+#[derive(Debug)]
+pub struct Index {
+    io: Arc<dyn Io>,
+    dir: PathBuf,
+    size: IndexSize,
+    young: Mutex<VecDeque<Key>>,
+    files: RwLock<Vec<IndexFile>>,
+}
+
+/// Records that may have a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyQuery {
+    /// Hash of topic and key.
+    pub hash: u32,
+    /// Earliest store time, in ms.
+    pub begin: i64,
+    /// Latest store time, in ms.
+    pub end: i64,
+}
+
+impl Index {
+    /// Opens the index as a checkpoint describes it; `None` if the files disagree, and the index must be built anew.
+    pub fn open(io: Arc<dyn Io>, dir: PathBuf, size: IndexSize, mark: &IndexMark) -> io::Result<Option<Self>> {
+        let mut files = Vec::new();
+        for name in names(&dir)? {
+            if name > mark.file {
+                // Begun after the checkpoint: its keys come again from the log.
+                io.remove(&dir.join(name))?;
+                continue;
+            }
+            match IndexFile::open(dir.join(&name), size) {
+                Ok(file) => files.push(file),
+                Err(error) => {
+                    tracing::warn!(file = name, %error, "the key index is built anew");
+                    return Ok(None);
+                }
+            }
+        }
+        match files.last_mut() {
+            Some(last) if last.name() == mark.file && last.header.count >= mark.count.max(1) => {
+                last.header.count = mark.count.max(1);
+            }
+            None if mark.file.is_empty() => {}
+            _ => return Ok(None),
+        }
+        Ok(Some(Self { io, dir, size, young: Mutex::default(), files: RwLock::new(files) }))
+    }
+
+    /// An empty index; what the directory holds is removed.
+    pub fn create(io: Arc<dyn Io>, dir: PathBuf, size: IndexSize) -> io::Result<Self> {
+        for name in names(&dir)? {
+            io.remove(&dir.join(name))?;
+        }
+        Ok(Self { io, dir, size, young: Mutex::default(), files: RwLock::default() })
+    }
+
+    /// Adds a key; tells how many wait for the next merge.
+    pub fn put(&self, key: Key) -> usize {
+        let mut young = self.young.lock();
+        young.push_back(key);
+        young.len()
+    }
+
+    /// Keys not yet in the files.
+    pub fn waiting(&self) -> usize {
+        self.young.lock().len()
+    }
+
+    /// Merges waiting keys of records before a log offset into the files.
+    pub fn merge(&self, before: u64) -> io::Result<()> {
+        loop {
+            let early = |key: &&Key| key.physical_offset < before;
+            let mut keys: Vec<Key> = self.young.lock().iter().take_while(early).take(MERGE_AT).copied().collect();
+            if keys.is_empty() {
+                return Ok(());
+            }
+            let mut files = self.files.write();
+            if files.last().is_none_or(|file| file.room() == 0) {
+                let last = files.last().map(IndexFile::name).unwrap_or_default();
+                let path = self.dir.join(next_name(&last));
+                std::fs::create_dir_all(&self.dir)?;
+                files.push(IndexFile::create(&*self.io, path, self.size)?);
+            }
+            let Some(file) = files.last_mut() else { return Ok(()) };
+            keys.truncate(file.room());
+            file.merge(&*self.io, &keys)?;
+            self.young.lock().drain(..keys.len());
+        }
+    }
+
+    /// Makes the last files durable and describes them for a checkpoint.
+    pub fn sync(&self) -> io::Result<IndexMark> {
+        let files = self.files.read();
+        for file in files.iter().rev().take(2) {
+            file.sync(&*self.io)?;
+        }
+        Ok(files.last().map(|file| IndexMark { file: file.name(), count: file.header.count }).unwrap_or_default())
+    }
+
+    /// Store time and log offset of the last key.
+    pub fn last_update(&self) -> (i64, u64) {
+        if let Some(key) = self.young.lock().back() {
+            return (key.store_timestamp, key.physical_offset);
+        }
+        self.files.read().last().map_or((0, 0), |file| (file.header.end_timestamp, file.header.end_physical))
+    }
+
+    /// Hands out log offsets of records that may have the key, the newest first, until `found` says stop.
+    pub fn find(&self, query: KeyQuery, found: &mut dyn FnMut(u64) -> bool) -> io::Result<()> {
+        // The files' lock first: a merge holds it, so no key is missed on its way from memory to file.
+        let files = self.files.read();
+        let young: Vec<u64> = {
+            let young = self.young.lock();
+            let wanted = |key: &&Key| {
+                key.hash == query.hash && key.store_timestamp >= query.begin && key.store_timestamp <= query.end
+            };
+            young.iter().rev().filter(wanted).map(|key| key.physical_offset).collect()
+        };
+        for physical_offset in young {
+            if !found(physical_offset) {
+                return Ok(());
+            }
+        }
+        for file in files.iter().rev() {
+            let outside = file.header.begin_timestamp > query.end || file.header.end_timestamp < query.begin;
+            if file.header.count > 1 && !outside && !file.find(query.hash, query.begin, query.end, found)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes files of which the log has no record any more, but never the last.
+    pub fn expire(&self, min_physical: u64) -> io::Result<()> {
+        let mut files = self.files.write();
+        while files.len() > 1 && files.first().is_some_and(|file| file.header.end_physical < min_physical) {
+            let file = files.remove(0);
+            self.io.remove(file.path())?;
+        }
+        Ok(())
+    }
+}
+
+/// Names of index files, in order.
+fn names(dir: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.len() == 17 && name.bytes().all(|byte| byte.is_ascii_digit()) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// A name later than the last: the time in RocketMQ's form, year to millisecond.
+fn next_name(last: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = now.as_secs();
+    let (year, month, day) = date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let name = format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}{:03}", now.subsec_millis());
+    if name.as_str() > last {
+        return name;
+    }
+    last.parse::<u64>().map_or(name, |last| format!("{:017}", last + 1))
+}
+
+/// The date of a day counted from 1970, by the Gregorian calendar's 400-year cycle, years beginning in March.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,349 @@
+//! The commit log's end: assigns offsets under one short lock and gathers records for the flusher.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use orbitmq_common::message::record::{self, RecordError};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::store::bell::Bell;
+use crate::store::error::{AppendError, Poisoned};
+use crate::store::progress::Progress;
+use crate::store::queue::Queue;
+use crate::store::segments::Segments;
+use crate::store::space::Space;
+
+/// Where a record went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Its offset in the log.
+    pub physical_offset: u64,
+    /// Its offset in the queue.
+    pub queue_offset: u64,
+    /// Log offset behind it: what to wait for.
+    pub end: u64,
+    /// When it was stored, in ms.
+    pub store_timestamp: i64,
+}
+
+/// Encoded records on their way into the log, all of one queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Encoded<'a> {
+    /// The records one after the other.
+    pub bytes: &'a [u8],
+    /// Length of each.
+    pub lengths: &'a [usize],
+    /// Whether they take offsets of their queue; half messages of the old kind and rollbacks do not.
+    pub numbered: bool,
+}
+
+/// Bytes for the flusher: runs that are contiguous in the log.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// All bytes.
+    pub bytes: Vec<u8>,
+    /// Log offset and position in `bytes` of the beginning of each run; a run ends where the next begins.
+    pub runs: Vec<(u64, usize)>,
+    /// Log offset behind the last byte.
+    pub end: u64,
+    /// Number of records.
+    pub records: usize,
+}
+
+#[derive(Debug)]
+struct Tail {
+    batch: Batch,
+    end: u64,
+    /// Offset up to which disk space is reserved.
+    limit: u64,
+    timestamp: i64,
+    flusher_sleeps: bool,
+    state: State,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    Open,
+    Draining,
+    Closed,
+    Poisoned(Poisoned),
+}
+
+/// The growing end of the log.
+#[derive(Debug)]
+pub struct CommitLog {
+    /// The files.
+    pub segments: Segments,
+    /// What is written, flushed and confirmed.
+    pub progress: Progress,
+    /// Reserves disk space ahead of the end.
+    pub space: Space,
+    /// Rung when space should be reserved ahead.
+    pub space_bell: Arc<Bell>,
+    tail: Mutex<Tail>,
+    work: Condvar,
+    in_flight: AtomicUsize,
+    max_unflushed: usize,
+}
+
+/// Buffers larger than this are given back when they are not needed.
+const KEEP_BUFFER: usize = 1 << 20;
+
+impl CommitLog {
+    /// The log as recovery found it, up to `end`.
+    pub fn new(segments: Segments, progress: Progress, space: Space, end: Recovered, max_unflushed: usize) -> Self {
+        let tail = Tail {
+            batch: Batch { end: end.offset, ..Batch::default() },
+            end: end.offset,
+            limit: end.offset,
+            timestamp: end.timestamp,
+            flusher_sleeps: false,
+            state: State::Open,
+        };
+        Self {
+            segments,
+            progress,
+            space,
+            space_bell: Arc::default(),
+            tail: Mutex::new(tail),
+            work: Condvar::new(),
+            in_flight: AtomicUsize::new(0),
+            max_unflushed,
+        }
+    }
+
+    /// Appends records of one queue, all or none, and hands each place to `placed`.
+    pub fn append(
+        &self,
+        queue: &Queue,
+        records: Encoded<'_>,
+        placed: &mut dyn FnMut(Appended),
+    ) -> Result<(), AppendError> {
+        let max = usize::try_from(self.segments.size()).unwrap_or(usize::MAX).saturating_sub(record::FILLER_MIN);
+        if let Some(len) = records.lengths.iter().find(|len| **len > max) {
+            return Err(AppendError::TooLarge { len: *len, max });
+        }
+        loop {
+            let mut tail = self.tail.lock();
+            tail.check()?;
+            let unflushed = tail.batch.bytes.len() + self.in_flight.load(Ordering::Relaxed);
+            if unflushed > 0 && unflushed.saturating_add(records.bytes.len()) > self.max_unflushed {
+                return Err(AppendError::Busy { unflushed });
+            }
+            let upto = self.end_after(tail.end, records.lengths);
+            if upto > tail.limit {
+                drop(tail);
+                self.reserve(upto)?;
+                continue;
+            }
+            tail.place(&self.segments, queue, records, placed)?;
+            self.after_append(tail);
+            return Ok(());
+        }
+    }
+
+    fn after_append(&self, mut tail: MutexGuard<'_, Tail>) {
+        let wake = std::mem::replace(&mut tail.flusher_sleeps, false);
+        let low = tail.limit.saturating_sub(tail.end) < self.space.low_water();
+        drop(tail);
+        if wake {
+            self.work.notify_one();
+        }
+        if low {
+            self.space_bell.ring();
+        }
+    }
+
+    /// The log's end if records of these lengths were appended.
+    fn end_after(&self, end: u64, lengths: &[usize]) -> u64 {
+        lengths.iter().fold(end, |end, len| {
+            let start = if self.fits(end, *len) { end } else { self.segments.base_of(end) + self.segments.size() };
+            start + *len as u64
+        })
+    }
+
+    fn fits(&self, end: u64, len: usize) -> bool {
+        fits(&self.segments, end, len)
+    }
+
+    /// Reserves disk space up to an offset, or says why there is none.
+    pub fn reserve(&self, upto: u64) -> Result<(), AppendError> {
+        let limit = self.space.reserve(&self.segments, upto)?;
+        let mut tail = self.tail.lock();
+        tail.limit = tail.limit.max(limit);
+        Ok(())
+    }
+
+    /// Offset up to which space should be reserved now.
+    pub fn wanted(&self) -> Option<u64> {
+        let tail = self.tail.lock();
+        let wanted = tail.end.saturating_add(self.space.ahead());
+        (wanted > tail.limit).then_some(wanted)
+    }
+
+    /// Offset behind the last appended record.
+    pub fn end(&self) -> u64 {
+        self.tail.lock().end
+    }
+
+    /// Store time of the last appended record.
+    pub fn last_timestamp(&self) -> i64 {
+        self.tail.lock().timestamp
+    }
+
+    /// Bytes that wait for the flusher or are with it.
+    pub fn unflushed(&self) -> usize {
+        self.tail.lock().batch.bytes.len() + self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Waits for records and swaps them into `batch`, which is empty; false when there will be no more.
+    pub fn take(&self, batch: &mut Batch) -> bool {
+        self.in_flight.store(0, Ordering::Relaxed);
+        batch.bytes.clear();
+        batch.runs.clear();
+        batch.records = 0;
+        if batch.bytes.capacity() > KEEP_BUFFER {
+            batch.bytes.shrink_to(KEEP_BUFFER);
+        }
+        let mut tail = self.tail.lock();
+        while tail.batch.bytes.is_empty() {
+            if !matches!(tail.state, State::Open) {
+                return false;
+            }
+            tail.flusher_sleeps = true;
+            self.work.wait(&mut tail);
+        }
+        if matches!(tail.state, State::Closed | State::Poisoned(_)) {
+            return false;
+        }
+        std::mem::swap(&mut tail.batch, batch);
+        self.in_flight.store(batch.bytes.len(), Ordering::Relaxed);
+        // Under the tail's lock: whoever appends after this must find the new batch number.
+        self.progress.take(batch.end);
+        true
+    }
+
+    /// Ends the log at the first failed write or flush: nothing after it is ever confirmed.
+    pub fn poison(&self, reason: &str) -> bool {
+        let reason: Arc<str> = Arc::from(reason);
+        let first = {
+            let mut tail = self.tail.lock();
+            let first = !matches!(tail.state, State::Poisoned(_));
+            if first {
+                tail.state = State::Poisoned(Poisoned { reason: Arc::clone(&reason) });
+            }
+            first
+        };
+        self.progress.fail(reason);
+        self.work.notify_all();
+        first
+    }
+
+    /// Takes no more appends; the flusher writes what is there (`drain`) or drops it, and ends.
+    pub fn close(&self, drain: bool) {
+        let mut tail = self.tail.lock();
+        if matches!(tail.state, State::Open | State::Draining) {
+            tail.state = if drain { State::Draining } else { State::Closed };
+        }
+        drop(tail);
+        self.work.notify_all();
+    }
+}
+
+/// What recovery found.
+#[derive(Debug, Clone, Copy)]
+pub struct Recovered {
+    /// Offset behind the last record.
+    pub offset: u64,
+    /// Store time of the last record, in ms.
+    pub timestamp: i64,
+}
+
+/// Whether a record and a filler behind it fit into the segment of an offset.
+fn fits(segments: &Segments, end: u64, len: usize) -> bool {
+    let rest = segments.base_of(end) + segments.size() - end;
+    (len + record::FILLER_MIN) as u64 <= rest
+}
+
+impl Tail {
+    fn check(&self) -> Result<(), AppendError> {
+        match &self.state {
+            State::Open => Ok(()),
+            State::Draining | State::Closed => Err(AppendError::Closed),
+            State::Poisoned(poisoned) => Err(AppendError::Poisoned(poisoned.clone())),
+        }
+    }
+
+    fn place(
+        &mut self,
+        segments: &Segments,
+        queue: &Queue,
+        records: Encoded<'_>,
+        placed: &mut dyn FnMut(Appended),
+    ) -> Result<(), RecordError> {
+        let timestamp = now_ms().max(self.timestamp);
+        let (bytes, runs, end, first) = (self.batch.bytes.len(), self.batch.runs.len(), self.end, queue.next());
+        let mut rest = records.bytes;
+        let mut queue_offset = if records.numbered { first } else { 0 };
+        for len in records.lengths {
+            let (record, others) = rest.split_at_checked(*len).unwrap_or((rest, &[]));
+            rest = others;
+            match self.place_one(segments, record, queue_offset, timestamp) {
+                Ok(appended) => placed(appended),
+                Err(error) => {
+                    self.batch.bytes.truncate(bytes);
+                    self.batch.runs.truncate(runs);
+                    self.end = end;
+                    return Err(error);
+                }
+            }
+            queue_offset += u64::from(records.numbered);
+        }
+        if records.numbered {
+            queue.set_next(queue_offset);
+        }
+        self.timestamp = timestamp;
+        self.batch.end = self.end;
+        self.batch.records += records.lengths.len();
+        Ok(())
+    }
+
+    fn place_one(
+        &mut self,
+        segments: &Segments,
+        record: &[u8],
+        queue_offset: u64,
+        store_timestamp: i64,
+    ) -> Result<Appended, RecordError> {
+        if self.batch.bytes.is_empty() {
+            self.batch.runs.push((self.end, 0));
+        }
+        if !fits(segments, self.end, record.len()) {
+            self.roll(segments);
+        }
+        let start = self.batch.bytes.len();
+        self.batch.bytes.extend_from_slice(record);
+        let physical_offset = self.end;
+        if let Some(sealed) = self.batch.bytes.get_mut(start..) {
+            record::seal(sealed, queue_offset, physical_offset, store_timestamp)?;
+        }
+        self.end += record.len() as u64;
+        Ok(Appended { physical_offset, queue_offset, end: self.end, store_timestamp })
+    }
+
+    /// Ends the segment with a filler; the zeros behind its head are in the file already.
+    fn roll(&mut self, segments: &Segments) {
+        let next = segments.base_of(self.end) + segments.size();
+        let rest = usize::try_from(next - self.end).unwrap_or(0);
+        self.batch.bytes.extend(record::encode_filler(rest).into_iter().flatten());
+        self.batch.runs.push((next, self.batch.bytes.len()));
+        self.end = next;
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,318 @@
+//! The store: one commit log for all queues, what is derived from it, and the promises a broker makes with it.
+//!
+//! See `docs/store.md` for the decisions. Records enter through [`Store::append`], are durable when
+//! [`Store::durable`] says so, and only then can be read.
+
+pub mod adopt;
+pub mod bell;
+pub mod builder;
+pub mod checkpoint;
+pub mod derived;
+pub mod error;
+pub mod files;
+pub mod flush;
+pub mod index;
+pub mod index_file;
+pub mod io;
+pub mod keeper;
+pub mod lock;
+pub mod log;
+pub mod open;
+pub mod options;
+pub mod progress;
+pub mod queue;
+pub mod queues;
+pub mod read;
+pub mod recovery;
+pub mod repair;
+pub mod retention;
+pub mod scan;
+pub mod search;
+pub mod segment;
+pub mod segments;
+pub mod shared;
+pub mod space;
+pub mod stats;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use orbitmq_common::message::record::NewRecord;
+use orbitmq_common::message::sysflag;
+use parking_lot::Mutex;
+
+use crate::store::error::{AppendError, CloseError, OpenError, Poisoned, ReadError};
+use crate::store::log::{Appended, Encoded};
+use crate::store::open::Threads;
+use crate::store::options::Options;
+use crate::store::progress::Durable;
+use crate::store::queue::{Queue, remove_files};
+use crate::store::queues::is_storable;
+use crate::store::read::{Accept, Read, ReadLimit, ReadStatus};
+use crate::store::search::{Boundary, KeySearch, Query};
+use crate::store::shared::Shared;
+use crate::store::stats::{Counters, Stats};
+
+/// A message store on one directory. Dropping it without [`Store::close`] is a crash: the next opening recovers.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    threads: Mutex<Option<Threads>>,
+}
+
+/// Encoding buffers larger than this are not kept.
+const KEEP_SCRATCH: usize = 1 << 20;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Store {
+    /// Opens a directory, recovers what a crash left, and locks out other brokers.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let (shared, threads) = open::open(options)?;
+        Ok(Self { shared, threads: Mutex::new(Some(threads)) })
+    }
+
+    /// Appends a message. It is stored when [`Self::durable`] has resolved for its end.
+    pub fn append(&self, record: &NewRecord<'_>) -> Result<Appended, AppendError> {
+        let mut place = None;
+        self.append_encoded(std::slice::from_ref(record), &mut |appended| place = Some(appended))?;
+        place.ok_or(AppendError::Closed)
+    }
+
+    /// Appends messages of one queue, all or none, at successive offsets.
+    pub fn append_batch(&self, records: &[NewRecord<'_>]) -> Result<Vec<Appended>, AppendError> {
+        let mut places = Vec::with_capacity(records.len());
+        self.append_encoded(records, &mut |appended| places.push(appended))?;
+        Ok(places)
+    }
+
+    fn append_encoded(
+        &self,
+        records: &[NewRecord<'_>],
+        placed: &mut dyn FnMut(Appended),
+    ) -> Result<(), AppendError> {
+        let Some(first) = records.first() else { return Ok(()) };
+        if records.iter().any(|record| record.topic != first.topic || record.queue_id != first.queue_id) {
+            return Err(AppendError::MixedBatch);
+        }
+        let numbered = is_numbered(first.sys_flag);
+        if records.iter().any(|record| is_numbered(record.sys_flag) != numbered) {
+            return Err(AppendError::MixedBatch);
+        }
+        let queue = self.queue_for(first)?;
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        let lengths: Result<Vec<usize>, _> = records.iter().map(|record| record.encode_into(&mut scratch)).collect();
+        let result = lengths.map_err(AppendError::from).and_then(|lengths| {
+            let encoded = Encoded { bytes: &scratch, lengths: &lengths, numbered };
+            self.shared.log.append(&queue, encoded, placed)
+        });
+        self.count(records.len(), scratch.len(), &result);
+        if scratch.capacity() <= KEEP_SCRATCH {
+            SCRATCH.set(scratch);
+        }
+        result
+    }
+
+    fn queue_for(&self, record: &NewRecord<'_>) -> Result<Arc<Queue>, AppendError> {
+        let queues = &self.shared.derived.queues;
+        if let Some(queue) = queues.get(record.topic, record.queue_id) {
+            return Ok(queue);
+        }
+        if !is_storable(record.topic) || i32::try_from(record.queue_id).is_err() {
+            return Err(AppendError::IllegalTopic { topic: record.topic.to_owned() });
+        }
+        Ok(queues.get_or_create(record.topic, record.queue_id))
+    }
+
+    fn count(&self, records: usize, bytes: usize, result: &Result<(), AppendError>) {
+        let counters = &self.shared.counters;
+        match result {
+            Ok(()) => {
+                Counters::add(&counters.puts, records as u64);
+                Counters::add(&counters.put_bytes, bytes as u64);
+            }
+            Err(AppendError::DiskFull { .. }) => Counters::add(&counters.refused_full, 1),
+            Err(AppendError::Busy { .. }) => Counters::add(&counters.refused_busy, 1),
+            Err(_) => {}
+        }
+    }
+
+    /// Resolves when the log is stored up to `end`: flushed, or in async mode written. An acknowledgement waits for it.
+    pub fn durable(&self, end: u64) -> Durable<'_> {
+        self.shared.log.progress.durable(end)
+    }
+
+    /// Offset up to which the log is in the page cache.
+    pub fn written(&self) -> u64 {
+        self.shared.log.progress.written()
+    }
+
+    /// Offset up to which the log is durable.
+    pub fn flushed(&self) -> u64 {
+        self.shared.log.progress.flushed()
+    }
+
+    /// Offset up to which the log is acknowledged and readable.
+    pub fn confirmed(&self) -> u64 {
+        self.shared.log.progress.confirmed()
+    }
+
+    /// First offset that the log still has.
+    pub fn min_physical(&self) -> u64 {
+        self.shared.log.segments.start()
+    }
+
+    /// Resolves when queues and index have come to a log offset, or never will because the store is closed.
+    pub fn built(&self, upto: u64) -> impl Future<Output = ()> + Send + use<> {
+        let mut announced = self.shared.builder.watch();
+        async move {
+            let _ = announced.wait_for(|announced| announced.offset >= upto || announced.stopped).await;
+        }
+    }
+
+    /// Reads messages of a queue. `accept` sees a tag's hash and a record's bytes, which are checked only afterwards.
+    pub fn read(&self, topic: &str, queue_id: u32, offset: i64, limit: ReadLimit, accept: Accept<'_>) -> Read {
+        match self.shared.derived.queues.get(topic, queue_id) {
+            Some(queue) => read::read(&self.shared, &queue, offset, limit, accept),
+            None => Read::nothing(ReadStatus::QueueMissing, 0, 0, 0),
+        }
+    }
+
+    /// The record at a log offset, checked.
+    pub fn record_at(&self, physical: u64) -> Result<Bytes, ReadError> {
+        self.shared.record_at(physical)
+    }
+
+    /// Smallest offset of a queue that has a message, 0 for an unknown queue.
+    pub fn min_offset(&self, topic: &str, queue_id: u32) -> i64 {
+        let queue = self.shared.derived.queues.get(topic, queue_id);
+        queue.map_or(0, |queue| self.shared.min_of(&queue).cast_signed())
+    }
+
+    /// Offset that the next readable message of a queue will have, 0 for an unknown queue.
+    pub fn max_offset(&self, topic: &str, queue_id: u32) -> i64 {
+        self.shared.derived.queues.get(topic, queue_id).map_or(0, |queue| queue.max().cast_signed())
+    }
+
+    /// The offset of a time, in ms: the first message not before it, or the last not after it. A time after all
+    /// messages gives the queue's end, or its last message.
+    pub fn offset_by_time(&self, topic: &str, queue_id: u32, timestamp: i64, boundary: Boundary) -> i64 {
+        let queue = self.shared.derived.queues.get(topic, queue_id);
+        queue.map_or(0, |queue| search::offset_by_time(&self.shared, &queue, timestamp, boundary).cast_signed())
+    }
+
+    /// Store time of a message, in ms.
+    pub fn store_timestamp(&self, topic: &str, queue_id: u32, offset: i64) -> Option<i64> {
+        let queue = self.shared.derived.queues.get(topic, queue_id)?;
+        let offset = u64::try_from(offset).ok().filter(|offset| *offset < queue.max())?;
+        self.shared.store_timestamp(&queue, offset)
+    }
+
+    /// Store time of the first message of the log, in ms.
+    pub fn earliest_timestamp(&self) -> Option<i64> {
+        let first = self.shared.log.segments.find(self.min_physical())?;
+        retention::begin_time(&self.shared, &first)
+    }
+
+    /// Messages that carry a key, newest first.
+    pub fn query(&self, search: KeySearch<'_>) -> Query {
+        search::query(&self.shared, search)
+    }
+
+    /// Resolves when a queue, which need not exist yet, has a message beyond an offset: when its end is greater.
+    pub fn wait(&self, topic: &str, queue_id: u32, beyond: i64) -> impl Future<Output = ()> + Send + use<> {
+        let derived = Arc::clone(&self.shared.derived);
+        let topic: Arc<str> = Arc::from(topic);
+        async move {
+            let queue = loop {
+                let created = Arc::clone(derived.queues.created()).notified_owned();
+                match derived.queues.get(&topic, queue_id) {
+                    Some(queue) => break queue,
+                    None => created.await,
+                }
+            };
+            loop {
+                let news = Arc::clone(queue.news()).notified_owned();
+                if queue.max().cast_signed() > beyond {
+                    return;
+                }
+                news.await;
+            }
+        }
+    }
+
+    /// Numbers of a topic's queues that ever had a message.
+    pub fn queues(&self, topic: &str) -> Vec<u32> {
+        self.shared.derived.queues.ids(topic)
+    }
+
+    /// Topics that ever had a message.
+    pub fn topics(&self) -> Vec<String> {
+        self.shared.derived.queues.topics()
+    }
+
+    /// Forgets a topic's queues; its records stay in the log until retention. Its queues may begin again at 0.
+    pub fn delete_topic(&self, topic: &str) {
+        let shared = &self.shared;
+        let _chores = shared.chores.lock();
+        let queues = shared.builder.cut(|_| {
+            shared.derived.deleted.write().insert(topic.to_owned(), shared.log.end());
+            shared.derived.queues.remove(topic)
+        });
+        for queue in queues {
+            shared.derived.files.forget(queue.uid());
+            let removed = remove_files(queue.dir()).and_then(|()| std::fs::remove_dir(queue.dir()));
+            if let Err(error) = removed.or_else(open::ignore_missing) {
+                tracing::warn!(topic, queue = queue.id(), %error, "files of a deleted queue stay behind");
+            }
+            queue.news().notify_waiters();
+        }
+        if is_storable(topic) {
+            // Fails where something foreign lies in it.
+            let _ = std::fs::remove_dir(shared.derived.queues.dir().join(topic));
+        }
+        if let Err(error) = keeper::make_checkpoint(shared) {
+            tracing::warn!(topic, %error, "the deletion is not noted on disk yet; the next checkpoint does it");
+        }
+    }
+
+    /// The store's figures.
+    pub fn stats(&self) -> Stats {
+        open::stats(&self.shared)
+    }
+
+    /// Why the store takes no more appends, if a write or a flush failed.
+    pub fn poisoned(&self) -> Option<String> {
+        self.shared.log.progress.failure().map(|poisoned: Poisoned| poisoned.reason.to_string())
+    }
+
+    /// Writes out everything, makes a checkpoint and ends. Appends are refused from now on, reads go on.
+    pub fn close(&self) -> Result<(), CloseError> {
+        match self.threads.lock().take() {
+            Some(threads) => threads.close(&self.shared),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.lock().take() {
+            threads.abandon(&self.shared);
+        }
+    }
+}
+
+/// Half messages in RocketMQ's old form, and rollbacks, have no place in a queue.
+fn is_numbered(sys_flag: u32) -> bool {
+    let kind = sysflag::transaction(sys_flag);
+    kind != sysflag::TRANSACTION_PREPARED && kind != sysflag::TRANSACTION_ROLLBACK
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! The parts of an open store that its threads and callers share.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use orbitmq_common::message::record::{RecordError, RecordView};
+use parking_lot::Mutex;
+
+use crate::store::builder::Builder;
+use crate::store::derived::Derived;
+use crate::store::error::ReadError;
+use crate::store::log::CommitLog;
+use crate::store::options::Options;
+use crate::store::queue::{Queue, QueueEntry};
+use crate::store::repair::Repair;
+use crate::store::stats::Counters;
+
+/// Log, queues and index of one directory.
+#[derive(Debug)]
+pub struct Shared {
+    /// The caller's choices.
+    pub options: Options,
+    /// The log.
+    pub log: Arc<CommitLog>,
+    /// Queues and index.
+    pub derived: Arc<Derived>,
+    /// Follows the log.
+    pub builder: Arc<Builder>,
+    /// Mends queues.
+    pub repair: Repair,
+    /// Held while queues, index and checkpoint are written.
+    pub chores: Mutex<()>,
+    /// Counts.
+    pub counters: Arc<Counters>,
+    /// Records before this log offset were not checked by this process.
+    pub checked_from: u64,
+}
+
+impl Shared {
+    /// Smallest offset of a queue whose record the log still has.
+    pub fn min_of(&self, queue: &Arc<Queue>) -> u64 {
+        let min_physical = self.log.segments.start();
+        let cached = match queue.cached_min(min_physical) {
+            Ok(min) => return min,
+            Err(min) => min,
+        };
+        let (mut low, mut high) = (cached, queue.max());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.entry(queue, middle) {
+                Some(entry) if !entry.is_blank() && entry.physical_offset >= min_physical => high = middle,
+                Some(_) => low = middle + 1,
+                // Unreadable now: rather offer too much than hide messages.
+                None => return cached,
+            }
+        }
+        queue.set_min(low, min_physical);
+        low
+    }
+
+    /// An entry of a queue, mended if it was never written.
+    pub fn entry(&self, queue: &Arc<Queue>, offset: u64) -> Option<QueueEntry> {
+        let entry = queue.entry(&self.derived.files, offset).ok()?;
+        if !entry.is_unwritten() {
+            return Some(entry);
+        }
+        let is_right = || queue.entry(&self.derived.files, offset).is_ok_and(|entry| !entry.is_unwritten());
+        self.heal(queue, offset, &is_right);
+        queue.entry(&self.derived.files, offset).ok()
+    }
+
+    /// Builds a queue again if an entry of it is wrong.
+    pub fn heal(&self, queue: &Arc<Queue>, offset: u64, is_right: &dyn Fn() -> bool) -> bool {
+        self.repair.heal(&self.log.segments, &self.derived, queue, offset, self.builder.offset(), is_right)
+    }
+
+    /// Whether a queue's entry leads to a record that says the same.
+    pub fn entry_is_right(&self, queue: &Queue, offset: u64) -> bool {
+        let Ok(entry) = queue.entry(&self.derived.files, offset) else { return false };
+        if entry.is_unwritten() || entry.is_blank() {
+            return false;
+        }
+        let confirmed = self.log.progress.confirmed();
+        let matches = |record: &RecordView<'_>| {
+            record.size() == entry.size as usize
+                && record.topic == &**queue.topic()
+                && record.queue_id == queue.id()
+                && record.queue_offset == offset
+                && record.verify().is_ok()
+        };
+        self.log.segments.with_record(entry.physical_offset, confirmed, matches) == Ok(true)
+    }
+
+    /// Store time of a message.
+    pub fn store_timestamp(&self, queue: &Arc<Queue>, offset: u64) -> Option<i64> {
+        let entry = self.entry(queue, offset).filter(|entry| !entry.is_blank() && !entry.is_unwritten())?;
+        let confirmed = self.log.progress.confirmed();
+        self.log.segments.with_record(entry.physical_offset, confirmed, |record| record.store_timestamp).ok()
+    }
+
+    /// One record, checked.
+    pub fn record_at(&self, physical: u64) -> Result<Bytes, ReadError> {
+        let (min, max) = (self.log.segments.start(), self.log.progress.confirmed());
+        if physical < min || physical >= max {
+            return Err(ReadError::OutOfRange { offset: physical, min, max });
+        }
+        let checked = |record: &RecordView<'_>| record.verify().map(|()| record.size() as u64);
+        let found = self.log.segments.with_record(physical, max, checked).and_then(|checked| checked);
+        let size = match found {
+            Ok(size) => size,
+            Err(RecordError::Magic(_) | RecordError::Field(_)) => {
+                return Err(ReadError::NoRecord { offset: physical });
+            }
+            Err(source) => {
+                if matches!(source, RecordError::Checksum { .. }) {
+                    Counters::add(&self.counters.damaged, 1);
+                }
+                return Err(ReadError::Damaged { offset: physical, source });
+            }
+        };
+        let slice = self.log.segments.slice(physical, physical + size);
+        slice.ok_or(ReadError::OutOfRange { offset: physical, min, max })
+    }
+}

@@ -1,0 +1,109 @@
+//! Figures of a store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Counters that the parts of the store add to.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Records appended.
+    pub puts: AtomicU64,
+    /// Bytes appended.
+    pub put_bytes: AtomicU64,
+    /// Appends refused: disk full.
+    pub refused_full: AtomicU64,
+    /// Appends refused: too many bytes waiting.
+    pub refused_busy: AtomicU64,
+    /// Batches written.
+    pub batches: AtomicU64,
+    /// Flushes.
+    pub flushes: AtomicU64,
+    /// Time of all flushes, in µs.
+    pub flush_micros: AtomicU64,
+    /// Longest flush, in µs.
+    pub flush_max_micros: AtomicU64,
+    /// Records that a reader met and that failed their checks.
+    pub damaged: AtomicU64,
+    /// Queue files repaired from the log.
+    pub repaired: AtomicU64,
+    /// Failed attempts to write queue or index files.
+    pub derived_failures: AtomicU64,
+    /// Segments deleted by retention.
+    pub deleted_segments: AtomicU64,
+    /// Records that no queue or index could take.
+    pub unplaced: AtomicU64,
+    /// Checkpoints written.
+    pub checkpoints: AtomicU64,
+}
+
+impl Counters {
+    /// Adds to a counter.
+    pub fn add(counter: &AtomicU64, amount: u64) {
+        counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// Counts a flush.
+    pub fn flushed(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        Self::add(&self.flushes, 1);
+        Self::add(&self.flush_micros, micros);
+        self.flush_max_micros.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    /// Reads a counter.
+    pub fn get(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+}
+
+/// A store's figures at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stats {
+    /// Records appended since opening.
+    pub puts: u64,
+    /// Bytes appended since opening.
+    pub put_bytes: u64,
+    /// Appends refused because the disk was full.
+    pub refused_full: u64,
+    /// Appends refused because too many bytes waited.
+    pub refused_busy: u64,
+    /// Batches written.
+    pub batches: u64,
+    /// Flushes.
+    pub flushes: u64,
+    /// Time of all flushes.
+    pub flush_time: Duration,
+    /// Longest flush.
+    pub flush_max: Duration,
+    /// Records refused to readers because they are damaged.
+    pub damaged: u64,
+    /// Queues repaired from the log.
+    pub repaired: u64,
+    /// Failed attempts to write queue or index files.
+    pub derived_failures: u64,
+    /// Segments deleted by retention.
+    pub deleted_segments: u64,
+    /// Records that no queue or index could take.
+    pub unplaced: u64,
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// Segments of the log.
+    pub segments: usize,
+    /// First offset of the log.
+    pub min_physical: u64,
+    /// End of the log.
+    pub end: u64,
+    /// Bytes confirmed but not yet in queues and index.
+    pub behind: u64,
+    /// Bytes appended but not yet written.
+    pub unflushed: usize,
+    /// Used part of the file system, 0 to 1.
+    pub disk_ratio: f64,
+    /// Whether the last attempt to reserve space failed.
+    pub disk_full: bool,
+    /// Why the store takes no appends.
+    pub poisoned: Option<Arc<str>>,
+    /// Queues known.
+    pub queues: usize,
+}
