@@ -104,3 +104,6 @@ fn changed_before(settings: &Settings, mut switches: Switches) -> Switches {
     }
     switches
 }
+
+#[cfg(test)]
+mod tests;

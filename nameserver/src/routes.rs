@@ -344,6 +344,15 @@ impl State {
             tracing::warn!(broker = who.name, id = who.id, by = who.addr, %displaced, "a broker takes another's place");
             self.members.live.remove(displaced);
         }
+        if admission.first {
+            tracing::info!(
+                cluster = who.cluster,
+                broker = who.name,
+                id = who.id,
+                addr = who.addr,
+                "a broker is in the routes"
+            );
+        }
         changed |= admission.changed;
 
         let first_slave = new.acting.is_some() && who.id != MASTER_ID && admission.smallest;
