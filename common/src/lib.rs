@@ -6,5 +6,6 @@ pub mod message;
 pub mod name;
 pub mod net;
 pub mod protocol;
+pub mod route;
 pub mod shutdown;
 pub mod telemetry;

@@ -1,1 +1,46 @@
-//! OrbitMQ's producer library.
+//! OrbitMQ's producer: sends messages to OrbitMQ and to Apache RocketMQ.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use orbitmq_producer::{Message, Producer};
+//!
+//! let producer = Producer::builder().nameservers(["127.0.0.1:9876"]).group("registration").build().await?;
+//! let receipt = producer.send(Message::new("users", "ada@example.org").key("user-1").tag("registered")).await?;
+//! println!("stored as {} at {}", receipt.message_id, receipt.broker);
+//! producer.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Ways to send, all of one [`Producer`], which is cheap to clone and to share:
+//!
+//! - [`Producer::send`] waits for the answer; [`Producer::start`] hands out a [`Pending`] send to await later, so that many
+//!   are in hand; [`Producer::send_with_callback`] calls a function; [`Producer::send_oneway`] wants no answer.
+//! - The queue: in turn by default, the same one for the same [`Message::sharding_key`], a given one
+//!   ([`Producer::send_to`]), or any [`Choose`] of your own ([`Producer::send_by`]).
+//! - [`Producer::send_batch`] sends many messages of a topic in few requests.
+//!
+//! A send is tried again on another broker while its deadline lasts; a broker that fails or is slow is avoided for a while.
+//! A try that ran out of time or lost its connection may have been stored all the same, so a retry can store a message
+//! twice: consumers recognise it by [`SendReceipt::message_id`].
+//!
+//! Dropping the future of a send gives up its answer; whether the message is stored is then unknown, and nothing else is
+//! affected.
+#![deny(missing_docs)]
+
+pub mod avoid;
+pub mod batch;
+pub mod choose;
+pub mod config;
+pub mod error;
+mod heartbeat;
+pub mod producer;
+pub mod send;
+
+pub use choose::Choose;
+pub use config::ProducerBuilder;
+pub use error::{BatchError, BuildError, SendError};
+pub use orbitmq_common::message::message::Message;
+pub use orbitmq_common::route::table::Queue;
+pub use producer::Producer;
+pub use send::{Pending, SendReceipt, SendStatus};

@@ -1,0 +1,321 @@
+//! Asks name servers for routes, remembers them, and refreshes them on a timer and at the first sign of staleness.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::name::DEFAULT_TOPIC;
+use crate::protocol::body::route::TopicRoute;
+use crate::protocol::code::{request, response};
+use crate::protocol::header::nameserver::RouteRequest;
+use crate::protocol::relaxed;
+use crate::route::links::Links;
+use crate::route::table::{Route, RouteTable};
+
+/// A name server that was asked in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its `host:port`.
+    pub nameserver: String,
+    /// What it said, or why it did not.
+    pub cause: String,
+}
+
+/// No route could be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// The list of name servers is empty.
+    #[error("no name server is given; name at least one as host:port")]
+    NoNameServers,
+    /// Name servers answered, and none knows the topic.
+    #[error("topic '{topic}' is not known: {}; create it, or let brokers create topics on first send", list(asked))]
+    NotFound {
+        /// The topic.
+        topic: String,
+        /// What each name server said.
+        asked: Vec<Attempt>,
+    },
+    /// No name server answered.
+    #[error("no name server answers about topic '{topic}': {}", list(asked))]
+    Unreachable {
+        /// The topic.
+        topic: String,
+        /// Why each of them failed.
+        asked: Vec<Attempt>,
+    },
+}
+
+impl RouteError {
+    /// Whether the same question may have an answer a moment later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        !matches!(self, Self::NoNameServers)
+    }
+}
+
+fn list(asked: &[Attempt]) -> String {
+    let each: Vec<String> =
+        asked.iter().map(|attempt| format!("{} says '{}'", attempt.nameserver, attempt.cause)).collect();
+    each.join("; ")
+}
+
+/// How routes are kept fresh.
+#[derive(Debug, Clone)]
+pub struct FinderOptions {
+    /// How often every known route is asked for again.
+    pub refresh: Duration,
+    /// Signs of staleness refresh one topic at most this often.
+    pub refresh_at_most: Duration,
+    /// How long one name server may take to answer before the next is asked.
+    pub ask_timeout: Duration,
+}
+
+impl Default for FinderOptions {
+    fn default() -> Self {
+        Self {
+            refresh: Duration::from_secs(5),
+            refresh_at_most: Duration::from_millis(200),
+            ask_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Splits a list of name servers as people write it, `a:9876;b:9876`.
+pub fn split_nameservers<S: AsRef<str>>(given: impl IntoIterator<Item = S>) -> Vec<String> {
+    let mut servers: Vec<String> = Vec::new();
+    for part in given {
+        for server in part.as_ref().split([';', ',']).map(str::trim).filter(|server| !server.is_empty()) {
+            if !servers.iter().any(|known| known == server) {
+                servers.push(server.to_owned());
+            }
+        }
+    }
+    servers
+}
+
+#[derive(Debug, Default)]
+struct Flight {
+    /// When the last question about the topic was answered, and how.
+    last: Option<(Instant, Result<(), RouteError>)>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    links: Arc<Links>,
+    nameservers: Vec<String>,
+    options: FinderOptions,
+    /// Index of the name server that answered last.
+    current: AtomicUsize,
+    table: RouteTable,
+    flights: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Flight>>>>,
+    /// When a sign of staleness last started a refresh of a topic.
+    signs: Mutex<HashMap<String, Instant>>,
+    changes: watch::Sender<u64>,
+    stop: CancellationToken,
+}
+
+/// Finds routes. Cheap to clone; the timer ends with [`RouteFinder::stop`] or with the last clone.
+#[derive(Debug, Clone)]
+pub struct RouteFinder {
+    inner: Arc<Inner>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl RouteFinder {
+    /// A finder that asks `nameservers`; its timer starts at once, so a runtime must be there.
+    ///
+    /// # Errors
+    /// [`RouteError::NoNameServers`].
+    pub fn new(links: Arc<Links>, nameservers: Vec<String>, options: FinderOptions) -> Result<Self, RouteError> {
+        if nameservers.is_empty() {
+            return Err(RouteError::NoNameServers);
+        }
+        let inner = Arc::new(Inner {
+            links,
+            current: AtomicUsize::new(fastrand::usize(..nameservers.len())),
+            nameservers,
+            options,
+            table: RouteTable::default(),
+            flights: Mutex::default(),
+            signs: Mutex::default(),
+            changes: watch::Sender::new(0),
+            stop: CancellationToken::new(),
+        });
+        tokio::spawn(refresh_by_timer(Arc::downgrade(&inner), inner.stop.clone(), inner.options.refresh));
+        Ok(Self { inner })
+    }
+
+    /// The name servers it asks.
+    #[must_use]
+    pub fn nameservers(&self) -> &[String] {
+        &self.inner.nameservers
+    }
+
+    /// The last known routes.
+    #[must_use]
+    pub fn table(&self) -> &RouteTable {
+        &self.inner.table
+    }
+
+    /// A counter that rises whenever a route changes.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    /// The last known route, or a fresh one where none is known.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn find(&self, topic: &str) -> Result<Arc<Route>, RouteError> {
+        match self.inner.table.get(topic) {
+            Some(route) => Ok(route),
+            None => self.fresh(topic).await,
+        }
+    }
+
+    /// Asks name servers now, unless somebody else does already. When none answers, the last known route is still known to
+    /// [`RouteFinder::find`].
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn fresh(&self, topic: &str) -> Result<Arc<Route>, RouteError> {
+        self.inner.fresh(topic).await?;
+        self.inner.table.get(topic).ok_or_else(|| RouteError::NotFound { topic: topic.to_owned(), asked: Vec::new() })
+    }
+
+    /// Like [`RouteFinder::find`]; for a topic that is not known, the queues that a first send to it would create.
+    ///
+    /// # Errors
+    /// Neither the topic nor the default topic is known: the error about the topic.
+    pub async fn find_or_default(&self, topic: &str, queues: i32) -> Result<Arc<Route>, RouteError> {
+        let not_found = match self.find(topic).await {
+            Err(error @ RouteError::NotFound { .. }) => error,
+            other => return other,
+        };
+        match self.inner.ask(DEFAULT_TOPIC).await {
+            Ok(answer) => Ok(self.inner.keep(Route::to_be_created(topic, &answer, queues))),
+            Err(_) => Err(not_found),
+        }
+    }
+
+    /// Tells that something contradicts the route of a topic: it is refreshed in the background, soon and once.
+    pub fn stale(&self, topic: &str) {
+        let now = Instant::now();
+        {
+            let mut signs = self.inner.signs.lock();
+            let recent = signs.get(topic).is_some_and(|last| now < *last + self.inner.options.refresh_at_most);
+            if recent {
+                return;
+            }
+            signs.insert(topic.to_owned(), now);
+        }
+        let (inner, topic) = (Arc::clone(&self.inner), topic.to_owned());
+        tokio::spawn(async move {
+            let stop = inner.stop.clone();
+            tokio::select! {
+                _ = inner.fresh(&topic) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Ends the timer.
+    pub fn stop(&self) {
+        self.inner.stop.cancel();
+    }
+}
+
+impl Inner {
+    /// One question per topic at a time; whoever waited for it shares its result.
+    async fn fresh(&self, topic: &str) -> Result<(), RouteError> {
+        let came = Instant::now();
+        let flight = Arc::clone(self.flights.lock().entry(topic.to_owned()).or_default());
+        let mut flight = flight.lock().await;
+        if let Some((asked, result)) = &flight.last
+            && *asked >= came
+        {
+            return result.clone();
+        }
+        let result = self.ask(topic).await.map(|answer| drop(self.keep(Route::new(topic, &answer))));
+        if let Err(error) = &result {
+            tracing::debug!(topic, %error, "no fresh route");
+        }
+        flight.last = Some((Instant::now(), result.clone()));
+        result
+    }
+
+    fn keep(&self, route: Route) -> Arc<Route> {
+        let (route, changed) = self.table.put(route);
+        if changed {
+            tracing::debug!(topic = route.topic, writable = route.writable.len(), "route changed");
+            self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        route
+    }
+
+    /// Asks one name server after the other, first the one that answered last. A topic counts as unknown only when none that
+    /// answers knows it: a name server that just started knows little.
+    async fn ask(&self, topic: &str) -> Result<TopicRoute, RouteError> {
+        let first = self.current.load(Ordering::Relaxed);
+        let mut asked = Vec::new();
+        let mut answered = false;
+        for step in 0..self.nameservers.len() {
+            let index = (first + step) % self.nameservers.len();
+            let Some(server) = self.nameservers.get(index) else { continue };
+            match self.ask_one(server, topic).await {
+                Ok(Ok(route)) => {
+                    self.current.store(index, Ordering::Relaxed);
+                    return Ok(route);
+                }
+                Ok(Err(cause)) => {
+                    answered = true;
+                    asked.push(Attempt { nameserver: server.clone(), cause });
+                }
+                Err(cause) => asked.push(Attempt { nameserver: server.clone(), cause }),
+            }
+        }
+        let topic = topic.to_owned();
+        Err(if answered { RouteError::NotFound { topic, asked } } else { RouteError::Unreachable { topic, asked } })
+    }
+
+    /// Outer error: no usable answer. Inner error: the topic is unknown there.
+    async fn ask_one(&self, server: &str, topic: &str) -> Result<Result<TopicRoute, String>, String> {
+        let link = self.links.get(server, self.options.ask_timeout).await.map_err(|error| error.to_string())?;
+        let fields = RouteRequest { topic: topic.into(), accept_standard_json_only: Some(true) };
+        let question = link.request(request::GET_ROUTEINFO_BY_TOPIC).with_fields(&fields);
+        let answer = link.call(question, self.options.ask_timeout).await.map_err(|error| error.to_string())?;
+        let remark = || answer.remark.clone().unwrap_or_default();
+        match answer.code {
+            response::SUCCESS => relaxed::parse(&answer.body).map(Ok).map_err(|error| error.to_string()),
+            response::TOPIC_NOT_EXIST => Ok(Err(remark())),
+            code => Err(format!("code {code}: {}", remark())),
+        }
+    }
+}
+
+async fn refresh_by_timer(inner: std::sync::Weak<Inner>, stop: CancellationToken, every: Duration) {
+    let every = every.max(Duration::from_millis(10));
+    loop {
+        let pause = every.mul_f64(0.9 + fastrand::f64() / 5.0);
+        tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return }
+        let Some(inner) = inner.upgrade() else { return };
+        for route in inner.table.all() {
+            tokio::select! { _ = inner.fresh(&route.topic) => {}, () = stop.cancelled() => return }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Checks of finding routes against fake name servers.

@@ -1,0 +1,6 @@
+//! Which broker holds which queue: the view of a route, asking for it, keeping it fresh.
+
+pub mod finder;
+pub mod identity;
+pub mod links;
+pub mod table;

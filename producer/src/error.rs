@@ -1,0 +1,135 @@
+//! What can go wrong, per operation.
+
+use std::time::Duration;
+
+use orbitmq_common::message::message::MessageError;
+use orbitmq_common::name::NameError;
+use orbitmq_common::protocol::code::response;
+use orbitmq_common::route::finder::RouteError;
+
+use crate::send::SendReceipt;
+
+/// A producer could not be built.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BuildError {
+    /// The group's name cannot be used.
+    #[error(transparent)]
+    Group(#[from] NameError),
+    /// There is no name server to ask.
+    #[error(transparent)]
+    NameServers(#[from] RouteError),
+}
+
+/// One try of a send that failed.
+#[derive(Debug, Clone)]
+pub struct FailedTry {
+    /// Name of the broker.
+    pub broker: String,
+    /// Code of its answer; `None`: no answer.
+    pub code: Option<i32>,
+    /// What it said, or why it did not.
+    pub cause: String,
+}
+
+/// A message was not sent, or not surely.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SendError {
+    /// The topic's name cannot be used.
+    #[error(transparent)]
+    Topic(#[from] NameError),
+    /// The message has no form on the wire.
+    #[error("the message cannot be sent: {0}")]
+    Message(String),
+    /// The message is larger than the producer sends.
+    #[error(
+        "the message has {size} bytes, this producer sends at most {limit}: raise max_message_size here and at the broker, or split it"
+    )]
+    TooLarge {
+        /// Bytes of body and properties.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// No broker to send to is known.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// The topic has no queue that takes messages.
+    #[error("topic '{topic}' has no writable queue: its brokers have no master, or the topic may not be written")]
+    NoQueue {
+        /// The topic.
+        topic: String,
+    },
+    /// The broker refused the message, and would again.
+    #[error("broker {broker} refused the message with code {code} ({}): {remark}", response::name(*code).unwrap_or("unknown"))]
+    Refused {
+        /// Name of the broker.
+        broker: String,
+        /// The code.
+        code: i32,
+        /// What the broker said.
+        remark: String,
+    },
+    /// Every try failed.
+    #[error("no broker took the message within {elapsed:?}: {}", tries_text(tries))]
+    Failed {
+        /// Time spent.
+        elapsed: Duration,
+        /// The tries, oldest first; only the last ones when there were many.
+        tries: Vec<FailedTry>,
+        /// Whether one of the tries may have been stored although its answer never came.
+        maybe_stored: bool,
+    },
+    /// The deadline passed while the send waited for room among those in hand.
+    #[error("too much is in hand: no room for another message within {0:?}; send more slowly or raise max_in_flight")]
+    NoRoom(Duration),
+    /// The producer was closed.
+    #[error("the producer is closed")]
+    Closed,
+}
+
+fn tries_text(tries: &[FailedTry]) -> String {
+    let each: Vec<String> = tries
+        .iter()
+        .map(|one| match one.code {
+            Some(code) => format!("{}: code {code} '{}'", one.broker, one.cause),
+            None => format!("{}: {}", one.broker, one.cause),
+        })
+        .collect();
+    each.join("; ")
+}
+
+impl From<MessageError> for SendError {
+    fn from(error: MessageError) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
+impl SendError {
+    /// Whether sending the same message again may succeed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Topic(_) | Self::Message(_) | Self::TooLarge { .. } | Self::Refused { .. } | Self::Closed => false,
+            Self::Route(error) => error.is_retryable(),
+            Self::NoQueue { .. } | Self::Failed { .. } | Self::NoRoom(_) => true,
+        }
+    }
+
+    /// Whether the message may be stored although no receipt came.
+    #[must_use]
+    pub fn maybe_stored(&self) -> bool {
+        matches!(self, Self::Failed { maybe_stored: true, .. })
+    }
+}
+
+/// A batch was not sent, or only its first part.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{} of {total} messages of the batch were sent, then: {cause}", sent.len())]
+pub struct BatchError {
+    /// Receipts of the messages that were sent, in the batch's order.
+    pub sent: Vec<SendReceipt>,
+    /// Messages in the batch.
+    pub total: usize,
+    /// Why the next part was not.
+    pub cause: SendError,
+}

@@ -1,0 +1,370 @@
+//! One send: tries brokers until one has stored the message, the deadline passes, or a broker refuses for good.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use orbitmq_common::net::client::Link;
+use orbitmq_common::net::peer::{Answer, CallError};
+use orbitmq_common::protocol::code::{request, response};
+use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
+use orbitmq_common::route::finder::RouteError;
+use orbitmq_common::route::table::{Queue, Route};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
+
+use crate::choose::Choice;
+use crate::error::{FailedTry, SendError};
+use crate::producer::Shared;
+
+/// How a broker stored a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendStatus {
+    /// As safely as it is set to.
+    Ok,
+    /// Stored, but not flushed in time.
+    FlushDiskTimeout,
+    /// Stored, but no slave was there to copy it.
+    SlaveNotAvailable,
+    /// Stored, but not copied by its slaves in time.
+    FlushSlaveTimeout,
+}
+
+/// A broker has the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendReceipt {
+    /// The id that this producer gave the message; consumers see the same.
+    pub message_id: String,
+    /// The id that tells where the message is stored.
+    pub offset_message_id: String,
+    /// The topic.
+    pub topic: String,
+    /// Name of the broker that has it.
+    pub broker: String,
+    /// The queue it went to.
+    pub queue_id: i32,
+    /// Its position in the queue.
+    pub queue_offset: i64,
+    /// How it was stored.
+    pub status: SendStatus,
+}
+
+/// A send that was started; await it for its receipt. Dropping it gives up the receipt, not the send.
+#[derive(Debug)]
+pub struct Pending {
+    pub(crate) result: oneshot::Receiver<Result<SendReceipt, SendError>>,
+}
+
+impl Future for Pending {
+    type Output = Result<SendReceipt, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.result).poll(cx).map(|result| result.unwrap_or(Err(SendError::Closed)))
+    }
+}
+
+/// What goes over the wire: a message, or several as one batch.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    pub topic: String,
+    pub body: Bytes,
+    pub properties: String,
+    pub sys_flag: u32,
+    pub flag: i32,
+    pub born: i64,
+    pub batch: bool,
+    /// The messages' own ids; one, unless it is a batch.
+    pub ids: Vec<String>,
+}
+
+/// Keeps the place of a send among those in hand.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub _message: OwnedSemaphorePermit,
+    pub _bytes: OwnedSemaphorePermit,
+}
+
+/// Pauses before the next try: 10 ms at first, doubled up to this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// Failed tries that an error lists.
+const TRIES_LISTED: usize = 8;
+
+pub(crate) struct Sending {
+    pub shared: Arc<Shared>,
+    pub parcel: Parcel,
+    pub choice: Choice,
+    pub began: Instant,
+    pub deadline: Instant,
+    tries: Vec<FailedTry>,
+    /// Tries that may not be repeated for ever.
+    counted: usize,
+    pauses: u32,
+    maybe_stored: bool,
+    failed: Option<Arc<str>>,
+    _room: Room,
+}
+
+/// A request that is on its way.
+pub(crate) struct InHand {
+    answer: Answer,
+    link: Link,
+    queue: Queue,
+    sent: Instant,
+}
+
+impl Sending {
+    pub(crate) fn new(shared: Arc<Shared>, parcel: Parcel, choice: Choice, began: Instant, room: Room) -> Self {
+        let deadline = began + shared.config.send_timeout;
+        Self {
+            shared,
+            parcel,
+            choice,
+            began,
+            deadline,
+            tries: Vec::new(),
+            counted: 0,
+            pauses: 0,
+            maybe_stored: false,
+            failed: None,
+            _room: room,
+        }
+    }
+
+    /// Sends, and tries again until it is decided.
+    pub(crate) async fn run(mut self, first: Option<InHand>) -> Result<Vec<SendReceipt>, SendError> {
+        let mut next = first;
+        loop {
+            let in_hand = match next.take() {
+                Some(in_hand) => in_hand,
+                None => self.begin().await?,
+            };
+            if let Some(receipts) = self.conclude(in_hand).await? {
+                return Ok(receipts);
+            }
+        }
+    }
+
+    /// Gets a request on its way to some broker.
+    pub(crate) async fn begin(&mut self) -> Result<InHand, SendError> {
+        let (queue, link) = self.reach_broker().await?;
+        let left = self.left()?;
+        let answer = link.start(self.frame(&link, &queue), self.shared.config.try_timeout.min(left));
+        Ok(InHand { answer, link, queue, sent: Instant::now() })
+    }
+
+    /// Sends without wanting an answer.
+    pub(crate) async fn tell(mut self) -> Result<(), SendError> {
+        loop {
+            let (queue, link) = self.reach_broker().await?;
+            match link.oneway(self.frame(&link, &queue)) {
+                Ok(()) => return Ok(()),
+                Err(error) => self.lost(&queue.broker, &error).await?,
+            }
+        }
+    }
+
+    /// An open connection to the master of a queue that the choice allows.
+    async fn reach_broker(&mut self) -> Result<(Queue, Link), SendError> {
+        loop {
+            let route = self.route().await?;
+            let Some(queue) = self.choice.pick(&route, &self.shared.avoided, self.failed.as_deref()) else {
+                self.shared.finder.stale(&self.parcel.topic);
+                self.pause().await.map_err(|_| SendError::NoQueue { topic: self.parcel.topic.clone() })?;
+                continue;
+            };
+            let Some(address) = route.master(&queue.broker) else {
+                self.shared.finder.stale(&self.parcel.topic);
+                self.pause().await?;
+                continue;
+            };
+            let left = self.left()?;
+            match self.shared.links.get(address, self.shared.config.client.connect_timeout.min(left)).await {
+                Ok(link) => return Ok((queue, link)),
+                Err(error) => self.lost(&queue.broker, &error).await?,
+            }
+        }
+    }
+
+    async fn route(&mut self) -> Result<Arc<Route>, SendError> {
+        if let Some(route) = self.shared.finder.table().get(&self.parcel.topic) {
+            return Ok(route);
+        }
+        loop {
+            let queues = self.shared.config.default_topic_queues;
+            let found = self.shared.finder.find_or_default(&self.parcel.topic, queues);
+            match tokio::time::timeout_at(self.deadline, found).await {
+                Ok(Ok(route)) => return Ok(route),
+                Ok(Err(error @ RouteError::Unreachable { .. })) => {
+                    self.pause().await.map_err(|_| SendError::Route(error))?;
+                }
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(self.give_up()),
+            }
+        }
+    }
+
+    fn frame(&self, link: &Link, queue: &Queue) -> Frame {
+        let parcel = &self.parcel;
+        let fields = SendRequestV2 {
+            producer_group: self.shared.config.group.as_str().into(),
+            topic: parcel.topic.as_str().into(),
+            default_topic: orbitmq_common::name::DEFAULT_TOPIC.into(),
+            default_topic_queue_nums: self.shared.config.default_topic_queues,
+            queue_id: queue.id,
+            sys_flag: parcel.sys_flag.cast_signed(),
+            born_timestamp: parcel.born,
+            flag: parcel.flag,
+            properties: Some(parcel.properties.as_str().into()),
+            reconsume_times: Some(0),
+            unit_mode: Some(false),
+            max_reconsume_times: None,
+            batch: Some(parcel.batch),
+            broker_name: Some(queue.broker.as_ref().into()),
+        };
+        let code = if parcel.batch { request::SEND_BATCH_MESSAGE } else { request::SEND_MESSAGE_V2 };
+        link.request(code).with_fields(&fields).with_body(parcel.body.clone())
+    }
+
+    /// Waits for the answer; `None`: try again.
+    async fn conclude(&mut self, in_hand: InHand) -> Result<Option<Vec<SendReceipt>>, SendError> {
+        let InHand { answer, link, queue, sent } = in_hand;
+        let answer = match answer.await {
+            Ok(answer) => answer,
+            Err(error) => return self.lost(&queue.broker, &error).await.map(|()| None),
+        };
+        let status = match answer.code {
+            response::SUCCESS => SendStatus::Ok,
+            response::FLUSH_DISK_TIMEOUT => SendStatus::FlushDiskTimeout,
+            response::SLAVE_NOT_AVAILABLE => SendStatus::SlaveNotAvailable,
+            response::FLUSH_SLAVE_TIMEOUT => SendStatus::FlushSlaveTimeout,
+            _ => return self.refused(&queue, &link, answer).await.map(|()| None),
+        };
+        self.shared.avoided.answered(&queue.broker, sent.elapsed());
+        if self.shared.finder.table().get(&self.parcel.topic).is_some_and(|route| route.provisional) {
+            // This send created the topic.
+            self.shared.finder.stale(&self.parcel.topic);
+        }
+        self.receipts(&answer, &queue, status).map(Some)
+    }
+
+    fn receipts(&self, answer: &Frame, queue: &Queue, status: SendStatus) -> Result<Vec<SendReceipt>, SendError> {
+        let stored: SendResponse<'_> = answer.fields().map_err(|error| SendError::Refused {
+            broker: queue.broker.as_ref().to_owned(),
+            code: answer.code,
+            remark: format!("the message is stored, but the answer does not parse: {error}"),
+        })?;
+        let mut places = stored.msg_id.split(',');
+        let receipts = self.parcel.ids.iter().zip(0_i64..).map(|(id, index)| SendReceipt {
+            message_id: id.clone(),
+            offset_message_id: places.next().unwrap_or_default().to_owned(),
+            topic: self.parcel.topic.clone(),
+            broker: queue.broker.as_ref().to_owned(),
+            queue_id: stored.queue_id,
+            queue_offset: stored.queue_offset.saturating_add(index),
+            status,
+        });
+        Ok(receipts.collect())
+    }
+
+    /// A broker answered with a refusal: an error when it is for good, else a pause.
+    async fn refused(&mut self, queue: &Queue, link: &Link, answer: Frame) -> Result<(), SendError> {
+        let remark = answer.remark.unwrap_or_default();
+        let code = answer.code;
+        let (again, counts) = match code {
+            response::SYSTEM_BUSY | response::SERVICE_NOT_AVAILABLE | response::GO_AWAY => (true, false),
+            response::SYSTEM_ERROR | response::NO_PERMISSION | response::TOPIC_NOT_EXIST | 204 | 205 => (true, true),
+            _ => (false, true),
+        };
+        if !again {
+            return Err(SendError::Refused { broker: queue.broker.as_ref().to_owned(), code, remark });
+        }
+        tracing::debug!(broker = %queue.broker, code, remark, "send refused, trying again");
+        match code {
+            response::GO_AWAY => link.peer().close(),
+            // A busy broker is alive and says so; it is given less, not avoided.
+            response::SYSTEM_BUSY => {}
+            _ => {
+                self.shared.avoided.failed(&queue.broker);
+                self.shared.finder.stale(&self.parcel.topic);
+            }
+        }
+        self.note(&queue.broker, Some(code), remark, counts);
+        self.before_next_try(code == response::SYSTEM_BUSY).await
+    }
+
+    /// No answer came from a broker.
+    async fn lost(&mut self, broker: &Arc<str>, error: &CallError) -> Result<(), SendError> {
+        tracing::debug!(%broker, %error, "send got no answer, trying again");
+        if !matches!(error, CallError::Overloaded { .. }) {
+            self.shared.avoided.failed(broker);
+            self.shared.finder.stale(&self.parcel.topic);
+        }
+        self.maybe_stored |= !error.never_sent();
+        self.note(broker, None, error.to_string(), !error.never_sent());
+        self.before_next_try(matches!(error, CallError::Overloaded { .. })).await
+    }
+
+    fn note(&mut self, broker: &Arc<str>, code: Option<i32>, cause: String, counts: bool) {
+        self.counted += usize::from(counts);
+        self.failed = Some(Arc::clone(broker));
+        let one = FailedTry { broker: broker.as_ref().to_owned(), code, cause };
+        // A broker that says the same again and again is listed once.
+        if self.tries.last().is_some_and(|last| last.broker == one.broker && last.code == one.code) {
+            self.tries.pop();
+        }
+        if self.tries.len() == TRIES_LISTED {
+            self.tries.remove(0);
+        }
+        self.tries.push(one);
+    }
+
+    /// Another broker is tried at once, the same one after a pause.
+    async fn before_next_try(&mut self, busy: bool) -> Result<(), SendError> {
+        if self.counted > self.shared.config.retries {
+            return Err(self.give_up());
+        }
+        if !busy && self.has_alternative() {
+            return Ok(());
+        }
+        self.pause().await
+    }
+
+    fn has_alternative(&self) -> bool {
+        matches!(self.choice, Choice::Turn)
+            && self.shared.finder.table().get(&self.parcel.topic).is_some_and(|route| {
+                let mut brokers = route.writable.iter().map(|queue| &queue.broker);
+                brokers.any(|broker| Some(broker) != self.failed.as_ref() && !self.shared.avoided.contains(broker))
+            })
+    }
+
+    async fn pause(&mut self) -> Result<(), SendError> {
+        let longest = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(10)).min(LONGEST_PAUSE);
+        self.pauses = self.pauses.saturating_add(1);
+        let pause = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
+        if self.left()? <= pause {
+            return Err(self.give_up());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.shared.stopped.cancelled() => Err(SendError::Closed),
+        }
+    }
+
+    fn left(&mut self) -> Result<Duration, SendError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(self.give_up()) } else { Ok(left) }
+    }
+
+    fn give_up(&mut self) -> SendError {
+        SendError::Failed {
+            elapsed: self.began.elapsed(),
+            tries: std::mem::take(&mut self.tries),
+            maybe_stored: self.maybe_stored,
+        }
+    }
+}
