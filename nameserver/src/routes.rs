@@ -6,89 +6,19 @@ use std::time::{Duration, Instant};
 use orbitmq_common::protocol::body::route::{
     BrokerMemberGroup, ClusterInfo, MASTER_ID, QueueData, TopicList, TopicRoute, perm,
 };
-use orbitmq_common::protocol::body::topic::{DataVersion, TopicTable};
+use orbitmq_common::protocol::body::topic::DataVersion;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
-use crate::routes::members::{Identity, Live, Members, Remains};
-use crate::routes::queues::{Queues, queue_data};
+use crate::routes::members::Identity;
+use crate::routes::registration::{RegisterError, Registered, Registration, State};
 
 pub mod members;
 pub mod queues;
+pub mod registration;
 
 /// Topics whose route always shows the true ids, even where a slave stands in for a master.
 const MEMBER_GROUP_PREFIX: &str = "rmq_sys_SYNC_BROKER_MEMBER_";
-
-/// What a broker says of itself when it registers.
-#[derive(Debug, Clone, Copy)]
-pub struct Registration<'a> {
-    /// Who it is.
-    pub who: Identity<'a>,
-    /// `host:port` for slaves.
-    pub ha_addr: &'a str,
-    /// Zone.
-    pub zone: Option<&'a str>,
-    /// How long it may be silent.
-    pub lease: Option<Duration>,
-    /// Whether slaves of its group stand in for a dead master; old brokers do not say.
-    pub acting: Option<bool>,
-    /// Its topics.
-    pub topics: &'a TopicTable,
-    /// Whether topics that it no longer names are forgotten.
-    pub forget_unnamed: bool,
-    /// The connection that brought this.
-    pub connection: u64,
-}
-
-/// What a registered broker is told: where its master is, if it is a slave.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Registered {
-    /// The master's `host:port` for slaves.
-    pub ha_addr: Option<String>,
-    /// The master's `host:port` for clients.
-    pub master_addr: Option<String>,
-}
-
-/// Why a broker is not registered.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RegisterError {
-    /// A newcomer names one topic, which is how known brokers announce changes.
-    #[error(
-        "register broker failed: broker {name} with id {id} is not known here and names a single topic; \
-         register all topics first"
-    )]
-    SingleTopic {
-        /// Name of the group.
-        name: String,
-        /// Id within it.
-        id: i64,
-    },
-    /// Another address holds the id with a higher state version.
-    #[error(
-        "id {id} of broker {name} belongs to {holder}, whose state version {theirs} is above {ours}; \
-         stop one of the two or give this broker another id"
-    )]
-    Outranked {
-        /// Name of the group.
-        name: String,
-        /// Id within it.
-        id: i64,
-        /// Who holds it.
-        holder: String,
-        /// The holder's state version.
-        theirs: i64,
-        /// The newcomer's state version.
-        ours: i64,
-    },
-    /// The name is taken in another cluster.
-    #[error("broker name {name} is used in cluster {cluster}; give this broker another name")]
-    OtherCluster {
-        /// Name of the group.
-        name: String,
-        /// The cluster it lives in.
-        cluster: String,
-    },
-}
 
 /// How a heartbeat found its broker.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,12 +35,6 @@ pub enum Pulse {
         /// Its address.
         by: String,
     },
-}
-
-#[derive(Debug, Default)]
-struct State {
-    members: Members,
-    queues: Queues,
 }
 
 /// All routes of this name server.
@@ -328,124 +252,6 @@ impl RouteTable {
         }
         let broker_addr = state.members.groups.values().find_map(|group| group.broker_addrs.values().next().cloned());
         TopicList { broker_addr, topic_list }
-    }
-}
-
-impl State {
-    /// The answer, and whether routes changed.
-    fn register(&mut self, new: &Registration<'_>, now: Instant) -> Result<(Registered, bool), RegisterError> {
-        let Registration { who, topics, .. } = *new;
-        let mut changed = self.leave_other_name(who);
-        self.check(new)?;
-
-        let before = self.members.live.get(who.addr).map(|broker| broker.data_version);
-        let admission = self.members.admit(who, new.acting.unwrap_or(false), new.zone);
-        if let Some(displaced) = &admission.displaced {
-            tracing::warn!(broker = who.name, id = who.id, by = who.addr, %displaced, "a broker takes another's place");
-            self.members.live.remove(displaced);
-        }
-        if admission.first {
-            tracing::info!(
-                cluster = who.cluster,
-                broker = who.name,
-                id = who.id,
-                addr = who.addr,
-                "a broker is in the routes"
-            );
-        }
-        changed |= admission.changed;
-
-        let first_slave = new.acting.is_some() && who.id != MASTER_ID && admission.smallest;
-        if who.id == MASTER_ID || first_slave {
-            let stand_in = first_slave && new.acting == Some(true);
-            let renew = admission.first || before != Some(topics.data_version);
-            changed |= self.take_topics(new, renew, stand_in);
-        }
-
-        let mut broker = Live::new(who, new.ha_addr, topics.data_version, new.connection, now);
-        broker.renew(new.lease, now);
-        self.members.live.insert(who.addr.to_owned(), broker);
-        Ok((self.master_for(who), changed))
-    }
-
-    /// An address is one broker: under a new name or cluster it leaves the old one.
-    fn leave_other_name(&mut self, who: Identity<'_>) -> bool {
-        let Some(other) = self.members.live.get(who.addr) else { return false };
-        if other.name == who.name && other.cluster == who.cluster {
-            return false;
-        }
-        let name = other.name.clone();
-        tracing::warn!(addr = who.addr, was = %name, is = who.name, "a broker comes back under another name");
-        self.remove(who.addr, &name)
-    }
-
-    fn check(&mut self, new: &Registration<'_>) -> Result<(), RegisterError> {
-        let who = new.who;
-        let name = who.name.to_owned();
-        if let Some(group) = self.members.groups.get(who.name)
-            && group.cluster != who.cluster
-        {
-            return Err(RegisterError::OtherCluster { name, cluster: group.cluster.clone() });
-        }
-        match self.members.holder(who.name, who.id) {
-            None if new.topics.topic_config_table.len() == 1 => Err(RegisterError::SingleTopic { name, id: who.id }),
-            Some(holder) if holder != who.addr => {
-                let holder = holder.to_owned();
-                let theirs = self.members.live.get(&holder).map_or(0, |broker| broker.data_version.state_version);
-                let ours = new.topics.data_version.state_version;
-                if theirs <= ours {
-                    return Ok(());
-                }
-                self.remove(who.addr, who.name);
-                Err(RegisterError::Outranked { name, id: who.id, holder, theirs, ours })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes over a broker's topics: all when its data are new, else those that are missing here.
-    fn take_topics(&mut self, new: &Registration<'_>, renew: bool, stand_in: bool) -> bool {
-        let name = new.who.name;
-        let table = &new.topics.topic_config_table;
-        let mut changed = new.forget_unnamed && self.queues.keep_only(name, table);
-        for (key, config) in table {
-            let topic = if config.topic_name.is_empty() { key } else { &config.topic_name };
-            if renew || !self.queues.has(topic, name) {
-                let mut queues = queue_data(name, config);
-                if stand_in {
-                    queues.perm &= !perm::WRITE;
-                }
-                changed |= self.queues.put(topic, queues);
-            }
-        }
-        changed
-    }
-
-    /// Where the master of a slave is, if it is alive.
-    fn master_for(&self, who: Identity<'_>) -> Registered {
-        if who.id == MASTER_ID {
-            return Registered::default();
-        }
-        let master = self.members.holder(who.name, MASTER_ID);
-        match master.and_then(|addr| self.members.live.get(addr).map(|broker| (addr, broker))) {
-            Some((addr, broker)) => {
-                Registered { ha_addr: Some(broker.ha_addr.clone()), master_addr: Some(addr.to_owned()) }
-            }
-            None => Registered::default(),
-        }
-    }
-
-    /// Tells whether the broker was known.
-    fn remove(&mut self, addr: &str, name: &str) -> bool {
-        match self.members.remove(addr, name) {
-            Remains::Nothing => return false,
-            Remains::NoGroup(name) => self.queues.delete_broker(&name),
-            Remains::Group { name, acting: true } => {
-                self.queues.set_writable(&name, false);
-            }
-            Remains::Group { .. } => {}
-        }
-        true
     }
 }
 

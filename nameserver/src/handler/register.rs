@@ -10,7 +10,7 @@ use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::nameserver::{BrokerRequest, RegisterBrokerRequest, RegisterBrokerResponse};
 
 use crate::handler::{Parts, Refusal, identity};
-use crate::routes::Registration;
+use crate::routes::registration::Registration;
 use crate::settings::ORDER_TOPICS;
 
 /// First byte of a zlib stream: some brokers deflate the body and do not say so.

@@ -1,9 +1,10 @@
 //! The rules of registration, one by one.
 
-use orbitmq_common::protocol::body::topic::TopicConfig;
+use orbitmq_common::protocol::body::topic::{TopicConfig, TopicTable};
 use proptest::prelude::*;
 
 use super::*;
+use crate::routes::queues::queue_data;
 
 const CONNECTION: u64 = 7;
 
