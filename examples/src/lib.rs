@@ -1,1 +1,4 @@
-//! Programs a user would start from.
+//! What the example programs share: an embedded cluster, a small HTTP client, a clock.
+
+pub mod clock;
+pub mod http;
