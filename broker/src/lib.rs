@@ -1,1 +1,16 @@
-//! OrbitMQ's broker.
+//! OrbitMQ's broker: stores messages and hands them out.
+
+pub mod announce;
+pub mod broker;
+pub mod config;
+pub mod daemon;
+pub mod delay;
+pub mod dispatch;
+pub mod handler;
+pub mod locks;
+pub mod members;
+pub mod meta;
+pub mod node;
+pub mod refusal;
+pub mod store;
+pub mod subscription;

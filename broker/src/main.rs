@@ -1,2 +1,5 @@
 //! The broker daemon.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    orbitmq_broker::daemon::main()
+}

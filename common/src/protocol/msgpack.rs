@@ -13,28 +13,27 @@ use crate::protocol::codec::DecodeError;
 use crate::protocol::fields::FieldError;
 use crate::protocol::frame::{Encoding, Frame};
 
-type Fixed<'a> = (i32, u8, i32, i32, i32, Option<&'a str>);
+type Fixed<T> = (i32, u8, i32, i32, i32, Option<T>);
 
 /// Reads a header; the frame's body is still empty.
 pub(crate) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
-    let mut reader = rmp_serde::Deserializer::from_read_ref(header.as_ref());
-    let (code, language, version, opaque, flag, remark) = Fixed::deserialize(&mut reader)
+    let mut reader = rmp_serde::Deserializer::new(Cursor::new(header.as_ref()));
+    let (code, language, version, opaque, flag, remark) = Fixed::<String>::deserialize(&mut reader)
         .map_err(|error| DecodeError::Header(format!("the MessagePack header does not parse: {error}")))?;
-    let remark = remark.map(str::to_owned);
-    let rest = reader.get_ref().len();
+    let fields = usize::try_from(reader.position()).unwrap_or(usize::MAX).min(header.len());
     let mut frame = Frame::request(code, Encoding::MessagePack);
     frame.language = language;
     frame.version = version;
     frame.opaque = opaque;
     frame.flag = flag;
     frame.remark = remark;
-    frame.raw_fields = header.slice(header.len().saturating_sub(rest)..);
+    frame.raw_fields = header.slice(fields..);
     Ok(frame)
 }
 
 /// Writes the header of `frame`.
 pub(crate) fn encode(frame: &Frame, out: &mut BytesMut) {
-    let fixed: Fixed<'_> =
+    let fixed: Fixed<&str> =
         (frame.code, frame.language, frame.version, frame.opaque, frame.flag, frame.remark.as_deref());
     if let Err(error) = rmp_serde::encode::write(&mut out.writer(), &fixed) {
         tracing::error!(%error, "a header of ours has no MessagePack form");

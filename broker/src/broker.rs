@@ -1,0 +1,47 @@
+//! The parts of a running broker, as its handlers see them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use orbitmq_common::message::id::UniqueIds;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::delay::Progress;
+use crate::locks::Locks;
+use crate::members::Members;
+use crate::meta::db::Db;
+use crate::meta::groups::Groups;
+use crate::meta::offsets::Offsets;
+use crate::meta::topics::Topics;
+use crate::store::Store;
+
+/// Everything a handler may need. Built by the node, which also starts and stops what runs by itself.
+pub struct Broker {
+    /// Settings.
+    pub config: Config,
+    /// Address that clients are told; it is part of offset message ids.
+    pub address: SocketAddr,
+    /// Messages.
+    pub store: Arc<Store>,
+    /// The lasting copy of what follows.
+    pub db: Arc<Db>,
+    /// Topics.
+    pub topics: Topics,
+    /// Groups.
+    pub groups: Groups,
+    /// How far groups have come.
+    pub offsets: Offsets,
+    /// How far delay levels were delivered.
+    pub delay: Arc<Progress>,
+    /// Connected clients.
+    pub members: Members,
+    /// Queues consumed in order.
+    pub locks: Locks,
+    /// Ids for messages that come without one.
+    pub ids: UniqueIds,
+    /// When this broker started, ms since the epoch.
+    pub started: i64,
+    /// Cancelled when the broker stops: whoever waits here answers.
+    pub stop: CancellationToken,
+}

@@ -1,0 +1,363 @@
+//! The broker's settings: what there is, where it comes from, what it must look like.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use orbitmq_common::config::{ByteSize, ConfigError, Key, Settings};
+use orbitmq_common::name;
+use orbitmq_common::telemetry::LogFormat;
+
+use crate::store::options::{Flush, Options, Retention};
+
+const KEYS: [Key; 27] = [
+    Key { name: "listen", aliases: &[] },
+    Key { name: "bind_address", aliases: &["bindAddress"] },
+    Key { name: "port", aliases: &["listenPort"] },
+    Key { name: "advertise", aliases: &["brokerIP1"] },
+    Key { name: "nameserver", aliases: &["namesrvAddr"] },
+    Key { name: "cluster", aliases: &["brokerClusterName"] },
+    Key { name: "name", aliases: &["brokerName"] },
+    Key { name: "id", aliases: &["brokerId"] },
+    Key { name: "role", aliases: &["brokerRole"] },
+    Key { name: "data_dir", aliases: &["storePathRootDir"] },
+    Key { name: "flush", aliases: &["flushDiskType"] },
+    Key { name: "segment_size", aliases: &["mappedFileSizeCommitLog"] },
+    Key { name: "queue_file_entries", aliases: &[] },
+    Key { name: "retention", aliases: &["fileReservedTime"] },
+    Key { name: "retention_bytes", aliases: &[] },
+    Key { name: "delay_levels", aliases: &["messageDelayLevel"] },
+    Key { name: "auto_create_topics", aliases: &["autoCreateTopicEnable"] },
+    Key { name: "auto_create_groups", aliases: &["autoCreateSubscriptionGroup"] },
+    Key { name: "default_topic_queues", aliases: &["defaultTopicQueueNums"] },
+    Key { name: "max_message_size", aliases: &["maxMessageSize"] },
+    Key { name: "max_in_flight", aliases: &[] },
+    Key { name: "max_connections", aliases: &[] },
+    Key { name: "long_polling", aliases: &["longPollingEnable"] },
+    Key { name: "trace_topic", aliases: &["traceTopicEnable"] },
+    Key { name: "lease", aliases: &[] },
+    Key { name: "log", aliases: &[] },
+    Key { name: "log_format", aliases: &[] },
+];
+
+/// Settings of RocketMQ's broker that have no counterpart here: what they steer is always on, always off, or not there yet.
+const WITHOUT_EFFECT: [&str; 21] = [
+    "brokerIP2",
+    "haListenPort",
+    "storePathCommitLog",
+    "storePathConsumeQueue",
+    "storePathIndex",
+    "storeCheckpoint",
+    "abortFile",
+    "enablePropertyFilter",
+    "recallMessageEnable",
+    "transactionCheckInterval",
+    "transactionTimeOut",
+    "transactionCheckMax",
+    "diskMaxUsedSpaceRatio",
+    "deleteWhen",
+    "brokerPermission",
+    "traceOn",
+    "slaveReadEnable",
+    "litePullMessageEnable",
+    "sendMessageThreadPoolNums",
+    "pullMessageThreadPoolNums",
+    "waitTimeMillsInSendQueue",
+];
+
+/// OrbitMQ's broker: stores messages and hands them out.
+#[derive(Debug, Parser)]
+#[command(name = "orbitmq-broker", version)]
+pub struct Arguments {
+    /// File with settings: TOML, or properties text such as RocketMQ's broker.conf.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and port to listen on [0.0.0.0:10911].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Host, or host:port, under which clients reach this broker [the address of the interface].
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
+    /// Name servers, separated by commas.
+    #[arg(long, value_name = "HOST:PORT,…")]
+    nameserver: Option<String>,
+    /// Name of the cluster [DefaultCluster].
+    #[arg(long)]
+    cluster: Option<String>,
+    /// Name of the broker [broker-a].
+    #[arg(long)]
+    name: Option<String>,
+    /// Number of the broker among those of its name; 0 is the master [0].
+    #[arg(long)]
+    id: Option<String>,
+    /// Directory of the messages and everything else that lasts [./store].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// `sync`: a message is acknowledged once it is on the disk; `async`: once the system has it [sync].
+    #[arg(long, value_name = "sync|async")]
+    flush: Option<String>,
+    /// Level of the log, or a list such as info,orbitmq_broker=debug [info].
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// `text` or `json` [text].
+    #[arg(long)]
+    log_format: Option<String>,
+    /// Any setting by name, ours or RocketMQ's; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// What a broker is told at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Host, or host:port, given to clients; `None`: the listening address.
+    pub advertise: Option<String>,
+    /// Name servers, `host:port` each.
+    pub nameservers: Vec<String>,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the broker.
+    pub name: String,
+    /// Number among the brokers of the name.
+    pub id: i64,
+    /// How messages are stored.
+    pub store: Options,
+    /// Whether a send may create its topic.
+    pub auto_create_topics: bool,
+    /// Whether a consumer may create its group.
+    pub auto_create_groups: bool,
+    /// Queues of automatically created topics, at most.
+    pub default_topic_queues: i32,
+    /// Longest body, bytes.
+    pub max_message_size: usize,
+    /// Connections open at once.
+    pub max_connections: usize,
+    /// Whether pulls may wait for messages.
+    pub long_polling: bool,
+    /// Whether the topic of message traces exists.
+    pub trace_topic: bool,
+    /// After so long without a heartbeat name servers drop this broker.
+    pub lease: Duration,
+    /// Filter of the log.
+    pub log: String,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// Settings that were accepted without effect, with their places.
+    pub ignored: Vec<String>,
+}
+
+impl Config {
+    /// A broker with every default that keeps its data in `data_dir` and listens on a port of the system's choice on loopback.
+    #[must_use]
+    pub fn local(data_dir: impl Into<PathBuf>, nameservers: Vec<String>) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: None,
+            nameservers,
+            cluster: "DefaultCluster".to_owned(),
+            name: "broker-a".to_owned(),
+            id: 0,
+            store: Options::new(data_dir),
+            auto_create_topics: true,
+            auto_create_groups: true,
+            default_topic_queues: 8,
+            max_message_size: 4 << 20,
+            max_connections: 65_536,
+            long_polling: true,
+            trace_topic: false,
+            lease: Duration::from_secs(5),
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            ignored: Vec::new(),
+        }
+    }
+
+    /// Gathers the settings of file, environment and flags.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used, with its place.
+    pub fn gather(
+        arguments: Arguments,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let named = [
+            ("listen", arguments.listen),
+            ("advertise", arguments.advertise),
+            ("nameserver", arguments.nameserver),
+            ("cluster", arguments.cluster),
+            ("name", arguments.name),
+            ("id", arguments.id),
+            ("data_dir", arguments.data_dir),
+            ("flush", arguments.flush),
+            ("log", arguments.log),
+            ("log_format", arguments.log_format),
+        ];
+        let named = named.into_iter().filter_map(|(key, value)| {
+            value.map(|value| (format!("--{}", key.replace('_', "-")), key.to_owned(), value))
+        });
+        let set = arguments.set.iter().map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (format!("--set {pair}"), key.to_owned(), value.to_owned())
+        });
+        let settings =
+            Settings::gather(&KEYS, &WITHOUT_EFFECT, arguments.config.as_deref(), environment, named.chain(set))?;
+        Self::read(&settings)
+    }
+
+    fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        let data_dir = settings.get::<PathBuf>("data_dir")?.unwrap_or_else(|| PathBuf::from("store"));
+        let mut config = Self::local(data_dir, Vec::new());
+        config.listen = listen(settings)?;
+        config.advertise = settings.get("advertise")?;
+        if let Some(list) = settings.get::<Vec<String>>("nameserver")? {
+            if list.iter().any(|address| address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()))
+            {
+                return Err(settings.refuse("nameserver", "expected host:port, several separated by commas"));
+            }
+            config.nameservers = list;
+        }
+        for (key, place) in [("cluster", &mut config.cluster), ("name", &mut config.name)] {
+            if let Some(text) = settings.get::<String>(key)? {
+                name::check_topic(&text).map_err(|error| settings.refuse(key, &error.to_string()))?;
+                *place = text;
+            }
+        }
+        config.id = settings.get("id")?.unwrap_or(0);
+        role(settings, config.id)?;
+        read_store(settings, &mut config)?;
+        let truth = |key| settings.get::<bool>(key);
+        config.auto_create_topics = truth("auto_create_topics")?.unwrap_or(true);
+        config.auto_create_groups = truth("auto_create_groups")?.unwrap_or(true);
+        config.long_polling = truth("long_polling")?.unwrap_or(true);
+        config.trace_topic = truth("trace_topic")?.unwrap_or(false);
+        if let Some(queues) = settings.get("default_topic_queues")? {
+            if !(1..=1024).contains(&queues) {
+                return Err(settings.refuse("default_topic_queues", "expected 1 to 1024"));
+            }
+            config.default_topic_queues = queues;
+        }
+        if let Some(ByteSize(size)) = settings.get("max_message_size")? {
+            config.max_message_size =
+                usize::try_from(size).ok().filter(|size| (1..=15 << 20).contains(size)).ok_or_else(|| {
+                    settings.refuse("max_message_size", "expected 1 byte to 15MiB, for a frame holds 16MiB")
+                })?;
+        }
+        config.max_connections = settings.get("max_connections")?.unwrap_or(config.max_connections);
+        config.lease = settings.get("lease")?.unwrap_or(config.lease);
+        if config.lease < Duration::from_secs(2) {
+            return Err(settings.refuse("lease", "expected 2s or more, for heartbeats come each second"));
+        }
+        config.log = settings.get("log")?.unwrap_or(config.log);
+        config.log_format = match settings.text("log_format") {
+            None | Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            Some(_) => return Err(settings.refuse("log_format", "expected text or json")),
+        };
+        config.ignored = settings.ignored().iter().map(|(key, origin)| format!("{key} ({origin})")).collect();
+        Ok(config)
+    }
+
+    /// The address clients are told, once the port is known.
+    ///
+    /// # Errors
+    /// The advertised host has no address.
+    pub fn advertised(&self, bound: SocketAddr) -> Result<SocketAddr, String> {
+        let Some(host) = &self.advertise else {
+            return Ok(if bound.ip().is_unspecified() {
+                SocketAddr::new(outward_address(), bound.port())
+            } else {
+                bound
+            });
+        };
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(SocketAddr::new(ip, bound.port()));
+        }
+        let with_port = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            host.clone()
+        } else {
+            format!("{host}:{}", bound.port())
+        };
+        let mut addresses = with_port.to_socket_addrs().map_err(|error| format!("advertise = '{host}': {error}"))?;
+        addresses.next().ok_or_else(|| format!("advertise = '{host}': the name has no address"))
+    }
+}
+
+/// The address of the interface that leads outwards; loopback when there is none. No packet is sent.
+fn outward_address() -> IpAddr {
+    let loopback = IpAddr::from([127, 0, 0, 1]);
+    let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0") else { return loopback };
+    let found = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    found.map_or(loopback, |address| address.ip())
+}
+
+fn listen(settings: &Settings) -> Result<SocketAddr, ConfigError> {
+    let mut listen = settings.get::<SocketAddr>("listen")?.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 10911)));
+    if let Some(text) = settings.text("bind_address") {
+        let ip = text.parse().map_err(|_| settings.refuse("bind_address", "expected an IP address"))?;
+        listen.set_ip(ip);
+    }
+    if let Some(port) = settings.get("port")? {
+        listen.set_port(port);
+    }
+    Ok(listen)
+}
+
+fn role(settings: &Settings, id: i64) -> Result<(), ConfigError> {
+    match settings.text("role") {
+        None | Some("ASYNC_MASTER" | "master") if id == 0 => Ok(()),
+        None | Some("ASYNC_MASTER" | "master") => {
+            Err(settings.refuse("id", "a master has id 0; replication to brokers with other ids is not there yet"))
+        }
+        Some(_) => Err(settings.refuse("role", "expected ASYNC_MASTER; replication is not there yet")),
+    }
+}
+
+fn read_store(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {
+    let store = &mut config.store;
+    store.flush = match settings.text("flush") {
+        None | Some("sync" | "SYNC_FLUSH") => Flush::Sync,
+        Some("async" | "ASYNC_FLUSH") => Flush::Async,
+        Some(_) => return Err(settings.refuse("flush", "expected sync or async")),
+    };
+    if let Some(ByteSize(size)) = settings.get("segment_size")? {
+        if !(1 << 20..=1 << 30).contains(&size) {
+            return Err(settings.refuse("segment_size", "expected 1MiB to 1GiB"));
+        }
+        store.segment_size = size;
+    }
+    if let Some(entries) = settings.get::<u64>("queue_file_entries")? {
+        if !(1000..=10_000_000).contains(&entries) {
+            return Err(settings.refuse("queue_file_entries", "expected 1000 to 10000000"));
+        }
+        store.queue_file_entries = entries;
+    }
+    let mut retention = Retention { max_bytes: None, ..store.retention };
+    if let Some(text) = settings.text("retention") {
+        // RocketMQ's fileReservedTime is a plain number of hours.
+        retention.max_age = Some(match text.parse::<u64>() {
+            Ok(hours) => Duration::from_secs(hours.saturating_mul(3600)),
+            Err(_) => settings.get("retention")?.unwrap_or_default(),
+        });
+    }
+    if let Some(ByteSize(size)) = settings.get("retention_bytes")? {
+        retention.max_bytes = Some(size);
+    }
+    store.retention = retention;
+    if let Some(text) = settings.text("delay_levels") {
+        let levels: Option<Vec<Duration>> =
+            text.split_whitespace().map(|word| orbitmq_common::config::Value::parse(word).ok()).collect();
+        store.delay_levels = levels.filter(|levels| !levels.is_empty()).ok_or_else(|| {
+            settings.refuse("delay_levels", "expected durations separated by blanks, such as 1s 5s 10s")
+        })?;
+    }
+    if let Some(ByteSize(size)) = settings.get("max_in_flight")? {
+        store.max_unflushed = usize::try_from(size)
+            .ok()
+            .filter(|size| *size >= 16 << 20)
+            .ok_or_else(|| settings.refuse("max_in_flight", "expected 16MiB or more, the length of one frame"))?;
+    }
+    Ok(())
+}

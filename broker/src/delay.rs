@@ -1,0 +1,240 @@
+//! Messages that wait for their delay level to be over, and how far each level was delivered.
+//!
+//! A delayed message lies in queue `level - 1` of the schedule topic, where it is due in the order in which it came. One task
+//! a level stores due messages again under their real topic and only then moves the level's progress. After a crash progress may lag
+//! behind what was stored; so before it delivers what was already due at its start, a level looks whether the copy is there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orbitmq_common::message::property::{self, Properties, PropertyError};
+use orbitmq_common::message::record::{self, NewRecord, RecordView};
+use orbitmq_common::name;
+use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::Broker;
+use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::topics::now_ms;
+use crate::store::read::{ReadLimit, ReadStatus};
+use crate::store::search::KeySearch;
+
+/// Messages one round of a level reads at most.
+const ROUND: ReadLimit = ReadLimit { max_messages: 256, max_bytes: 4 << 20 };
+/// Pause after a delivery that failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The next undelivered offset of each level.
+pub struct Progress {
+    levels: Mutex<BTreeMap<u32, i64>>,
+    db: Arc<Db>,
+}
+
+impl Progress {
+    /// Loads the progress that was stored.
+    ///
+    /// # Errors
+    /// The metadata cannot be read.
+    pub fn load(db: Arc<Db>) -> Result<Self, DbError> {
+        let stored = db.load(Tree::Delay)?;
+        let rows = stored.iter().filter_map(|(key, value)| {
+            Some((u32::from_be_bytes(*key.first_chunk()?), i64::from_be_bytes(*value.first_chunk()?)))
+        });
+        Ok(Self { levels: Mutex::new(rows.collect()), db })
+    }
+
+    /// Next undelivered offset of a level.
+    #[must_use]
+    pub fn get(&self, level: u32) -> i64 {
+        self.levels.lock().get(&level).copied().unwrap_or(0)
+    }
+
+    /// Moves a level.
+    pub fn set(&self, level: u32, offset: i64) {
+        self.levels.lock().insert(level, offset);
+        self.db.put(Tree::Delay, level.to_be_bytes().to_vec(), offset.to_be_bytes().to_vec());
+    }
+
+    /// All levels.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<u32, i64> {
+        self.levels.lock().clone()
+    }
+}
+
+/// Where a message is stored now, so that it gets where it should in the end.
+pub struct Place<'a> {
+    /// The real topic, or the schedule topic.
+    pub topic: &'a str,
+    /// The queue there.
+    pub queue: u32,
+}
+
+/// Decides where a message goes that shall wait for `level` (0: not at all), and notes in its properties what delivery needs.
+///
+/// # Errors
+/// The topic cannot be a property's value.
+pub fn place<'a>(
+    broker: &Broker,
+    properties: &mut Properties,
+    topic: &'a str,
+    queue: u32,
+    level: i32,
+) -> Result<Place<'a>, PropertyError> {
+    let levels = broker.config.store.delay_levels.len();
+    let level = usize::try_from(level).unwrap_or(0).min(levels);
+    let Some(slot) = level.checked_sub(1) else {
+        properties.remove(property::DELAY);
+        return Ok(Place { topic, queue });
+    };
+    properties.set(property::DELAY, &level.to_string())?;
+    properties.set(property::REAL_TOPIC, topic)?;
+    properties.set(property::REAL_QUEUE_ID, &queue.to_string())?;
+    Ok(Place { topic: name::SCHEDULE_TOPIC, queue: u32::try_from(slot).unwrap_or(0) })
+}
+
+/// Starts one task a level; they end with the broker.
+pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker) {
+    let started = now_ms();
+    for level in 1..=broker.config.store.delay_levels.len() {
+        let Ok(level) = u32::try_from(level) else { continue };
+        let broker = Arc::clone(broker);
+        tasks.spawn(async move {
+            tokio::select! {
+                () = deliver_level(&broker, level, started) => {}
+                () = broker.stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+async fn deliver_level(broker: &Broker, level: u32, started: i64) {
+    let queue = level - 1;
+    loop {
+        match deliver_due(broker, level, started).await {
+            Ok(Next::Now) => {}
+            Ok(Next::At(due)) => {
+                let wait = u64::try_from(due - now_ms()).unwrap_or(0);
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+            }
+            Ok(Next::Arrival(offset)) => broker.store.wait(name::SCHEDULE_TOPIC, queue, offset).await,
+            Err(error) => {
+                tracing::warn!(level, %error, "delayed messages could not be delivered; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// When a level has to look again.
+enum Next {
+    Now,
+    At(i64),
+    Arrival(i64),
+}
+
+/// Delivers what is due and moves the level's progress once it is durable.
+async fn deliver_due(broker: &Broker, level: u32, started: i64) -> Result<Next, String> {
+    let offset = broker.delay.get(level);
+    let mut dues = Vec::new();
+    let read = broker.store.read(name::SCHEDULE_TOPIC, level - 1, offset, ROUND, &mut |due, _| {
+        dues.push(due);
+        true
+    });
+    match read.status {
+        ReadStatus::Found => {}
+        ReadStatus::OffsetTooSmall | ReadStatus::OffsetTooLarge => {
+            tracing::warn!(
+                level,
+                offset,
+                next = read.next_offset,
+                "the delay queue does not reach to where delivery stood"
+            );
+            broker.delay.set(level, read.next_offset);
+            return Ok(Next::Now);
+        }
+        _ => return Ok(Next::Arrival(offset)),
+    }
+    let longest =
+        broker.config.store.delay_levels.get(usize::try_from(level - 1).unwrap_or(0)).copied().unwrap_or_default();
+    let longest = now_ms().saturating_add(i64::try_from(longest.as_millis()).unwrap_or(i64::MAX));
+    let (mut delivered, mut end, mut next, mut failed) = (0, None, Next::Now, None);
+    let records = read.chunks.iter().flat_map(|chunk| record::records(chunk));
+    for (record, due) in records.zip(dues) {
+        let record = record.map_err(|error| error.to_string())?;
+        // A clock that was set back must not make a message wait longer than its level.
+        let due = due.min(longest);
+        if due > now_ms() {
+            next = Next::At(due);
+            break;
+        }
+        if due > started || !was_delivered(broker, &record) {
+            match deliver(broker, &record) {
+                Ok(stored) => end = Some(stored),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        delivered += 1;
+    }
+    if let Some(end) = end {
+        broker.store.durable(end).await.map_err(|error| error.to_string())?;
+    }
+    if delivered > 0 {
+        broker.delay.set(level, offset + delivered);
+    }
+    failed.map_or(Ok(next), Err)
+}
+
+/// Whether a crash has left the copy of this message behind: a record of its real topic with its unique key and age.
+fn was_delivered(broker: &Broker, record: &RecordView<'_>) -> bool {
+    let real = property::get(record.properties, property::REAL_TOPIC);
+    let key = property::get(record.properties, property::UNIQ_KEY);
+    let (Some(topic), Some(key)) = (real, key) else { return false };
+    let found = broker.store.query(KeySearch {
+        topic,
+        key,
+        max: 64,
+        begin: record.store_timestamp,
+        end: i64::MAX,
+        unique: true,
+    });
+    found
+        .records
+        .iter()
+        .filter_map(|bytes| RecordView::parse(bytes).ok())
+        .any(|copy| copy.reconsume_times == record.reconsume_times && copy.physical_offset > record.physical_offset)
+}
+
+/// Stores a due message under its real topic; returns its end in the log.
+fn deliver(broker: &Broker, record: &RecordView<'_>) -> Result<u64, String> {
+    let mut properties = Properties::parse(record.properties);
+    let topic = properties.get(property::REAL_TOPIC).unwrap_or_default().to_owned();
+    let queue = properties.get(property::REAL_QUEUE_ID).and_then(|text| text.parse().ok()).unwrap_or(0);
+    for name in [
+        property::DELAY,
+        property::CRC32,
+        property::TIMER_DELAY_SEC,
+        property::TIMER_DELAY_MS,
+        property::TIMER_DELIVER_MS,
+    ] {
+        properties.remove(name);
+    }
+    let copy = NewRecord {
+        topic: &topic,
+        queue_id: queue,
+        flag: record.flag,
+        sys_flag: record.sys_flag,
+        born_timestamp: record.born_timestamp,
+        born_host: record.born_host,
+        store_host: broker.address,
+        reconsume_times: record.reconsume_times,
+        prepared_offset: 0,
+        body: record.body,
+        properties: properties.as_str().as_bytes(),
+    };
+    broker.store.append(&copy).map(|appended| appended.end).map_err(|error| error.to_string())
+}

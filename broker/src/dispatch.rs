@@ -1,0 +1,98 @@
+//! Hands each request to its handler.
+
+use std::sync::Arc;
+
+use orbitmq_common::net::client::answer_hello;
+use orbitmq_common::net::connection::{Handler, Outcome};
+use orbitmq_common::net::peer::Peer;
+use orbitmq_common::protocol::code::{request, response};
+use orbitmq_common::protocol::frame::Frame;
+
+use crate::broker::Broker;
+use crate::handler::admin::{figures, group, progress, topic};
+use crate::handler::{heartbeat, lock, offset, pull, query, relay, send, send_back};
+use crate::refusal::Refusal;
+
+/// Handles the requests of all connections.
+pub struct Dispatch {
+    broker: Arc<Broker>,
+}
+
+impl Dispatch {
+    /// For a broker.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>) -> Self {
+        Self { broker }
+    }
+
+    fn outcome(&self, peer: &Arc<Peer>, frame: &Frame) -> Result<Outcome, Refusal> {
+        let broker = &self.broker;
+        match frame.code {
+            request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => return Ok(pull::call(broker, frame)),
+            request::UPDATE_CONSUMER_OFFSET => return offset::update(broker, frame),
+            request::GET_MAX_OFFSET => return offset::max(broker, frame),
+            request::QUERY_MESSAGE => return query::query(broker, frame),
+            request::CONSUMER_SEND_MSG_BACK => return send_back::call(broker, frame),
+            request::GET_CONSUMER_RUNNING_INFO => return relay::running_info(broker, frame),
+            request::CONSUME_MESSAGE_DIRECTLY => return relay::consume_directly(broker, frame),
+            request::UPDATE_AND_CREATE_TOPIC => return topic::create(broker, frame),
+            request::UPDATE_AND_CREATE_TOPIC_LIST => return topic::create_list(broker, frame),
+            request::DELETE_TOPIC_IN_BROKER => return topic::delete(broker, frame),
+            request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => return group::create(broker, frame),
+            request::DELETE_SUBSCRIPTIONGROUP => return group::delete(broker, frame),
+            request::INVOKE_BROKER_TO_RESET_OFFSET => return progress::reset(broker, frame),
+            _ => {}
+        }
+        self.answer(peer, frame).map(Outcome::Answer)
+    }
+
+    fn answer(&self, peer: &Arc<Peer>, frame: &Frame) -> Result<Frame, Refusal> {
+        let broker = self.broker.as_ref();
+        match frame.code {
+            request::QUERY_CONSUMER_OFFSET => offset::query(broker, frame),
+            request::GET_MIN_OFFSET => offset::min(broker, frame),
+            request::GET_EARLIEST_MSG_STORETIME => offset::earliest(broker, frame),
+            request::SEARCH_OFFSET_BY_TIMESTAMP => offset::search(broker, frame),
+            request::HEART_BEAT => heartbeat::beat(broker, peer, frame),
+            request::UNREGISTER_CLIENT => heartbeat::leave(broker, peer, frame),
+            request::GET_CONSUMER_LIST_BY_GROUP => heartbeat::list(broker, frame),
+            request::CHECK_CLIENT_CONFIG => heartbeat::check(frame),
+            request::LOCK_BATCH_MQ => lock::lock(broker, frame),
+            request::UNLOCK_BATCH_MQ => lock::unlock(broker, frame),
+            request::VIEW_MESSAGE_BY_ID => query::view(broker, frame),
+            request::GET_ALL_TOPIC_CONFIG => topic::list(broker, frame),
+            request::GET_TOPIC_CONFIG => topic::one(broker, frame),
+            request::GET_TOPIC_STATS_INFO => topic::figures(broker, frame),
+            request::QUERY_TOPIC_CONSUME_BY_WHO => topic::readers(broker, frame),
+            request::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => group::list(broker, frame),
+            request::GET_SUBSCRIPTIONGROUP_CONFIG => group::one(broker, frame),
+            request::GET_CONSUMER_CONNECTION_LIST => group::consumers(broker, frame),
+            request::GET_PRODUCER_CONNECTION_LIST => group::producers(broker, frame),
+            request::GET_CONSUME_STATS => progress::figures(broker, frame),
+            request::GET_ALL_CONSUMER_OFFSET => Ok(progress::all(broker, frame)),
+            request::GET_BROKER_RUNTIME_INFO => Ok(figures::runtime(broker, frame)),
+            request::GET_BROKER_CONFIG => Ok(figures::settings(broker, frame)),
+            request::HELLO => Ok(answer_hello(frame)),
+            code => {
+                let name = request::name(code).unwrap_or("unknown");
+                let remark = format!("request kind {code} ({name}) is not understood by this broker");
+                Err(Refusal::new(response::REQUEST_CODE_NOT_SUPPORTED, remark))
+            }
+        }
+    }
+}
+
+impl Handler for Dispatch {
+    fn call(&self, peer: &Arc<Peer>, frame: Frame) -> Outcome {
+        match frame.code {
+            request::SEND_MESSAGE | request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => {
+                send::call(&self.broker, peer, frame)
+            }
+            _ => self.outcome(peer, &frame).unwrap_or_else(|refusal| Outcome::Answer(refusal.answer(&frame))),
+        }
+    }
+
+    fn closed(&self, peer: &Arc<Peer>) {
+        self.broker.members.gone(peer);
+    }
+}

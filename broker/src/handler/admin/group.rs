@@ -1,0 +1,93 @@
+//! Groups: create or change (200), delete (207), list (201), one (352), their connected members (203, 204).
+
+use std::sync::Arc;
+
+use orbitmq_common::name;
+use orbitmq_common::net::connection::Outcome;
+use orbitmq_common::protocol::body::group::{ConsumerConnection, GroupConfig, ProducerConnection};
+use orbitmq_common::protocol::code::response;
+use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::protocol::header::admin::{AllGroupsRequest, AllGroupsResponse, DeleteGroupRequest, GroupRequest};
+use orbitmq_common::protocol::header::group::{ConsumerGroupRequest, ProducerGroupRequest};
+use orbitmq_common::protocol::relaxed;
+
+use crate::broker::Broker;
+use crate::handler::admin::topic::synced;
+use crate::members::Member;
+use crate::refusal::Refusal;
+
+/// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200). Answers once the group survives a power cut.
+pub fn create(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
+    let config: GroupConfig = relaxed::parse(&frame.body)?;
+    name::check_group(&config.group_name)?;
+    if !(0..=1024).contains(&config.retry_queue_nums) {
+        return Err(Refusal::invalid(format!("retryQueueNums = {}; expected 0 to 1024", config.retry_queue_nums)));
+    }
+    tracing::info!(group = config.group_name, "group set");
+    broker.groups.put(config);
+    Ok(synced(broker, frame))
+}
+
+/// DELETE_SUBSCRIPTIONGROUP (207), with its offsets if asked to.
+pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
+    let header: DeleteGroupRequest<'_> = frame.fields()?;
+    broker.groups.remove(&header.group_name);
+    if header.clean_offset == Some(true) {
+        broker.offsets.remove_group(&header.group_name);
+    }
+    tracing::info!(group = %header.group_name, "group deleted");
+    Ok(synced(broker, frame))
+}
+
+/// GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201): a page by name, or everything.
+pub fn list(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
+    let header: AllGroupsRequest<'_> = frame.fields()?;
+    let mut table = broker.groups.snapshot();
+    let total = i32::try_from(table.subscription_group_table.len()).unwrap_or(i32::MAX);
+    if let (Some(first), Some(most)) = (header.group_seq, header.max_group_num) {
+        let (first, most) = (usize::try_from(first).unwrap_or(0), usize::try_from(most).unwrap_or(0));
+        table.subscription_group_table = table.subscription_group_table.into_iter().skip(first).take(most).collect();
+    }
+    Ok(frame.answer(response::SUCCESS).with_fields(&AllGroupsResponse { total_group_num: total }).with_json(&table))
+}
+
+/// GET_SUBSCRIPTIONGROUP_CONFIG (352).
+pub fn one(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
+    let header: GroupRequest<'_> = frame.fields()?;
+    let config = broker.groups.get(&header.group).ok_or_else(|| {
+        Refusal::new(
+            response::SUBSCRIPTION_GROUP_NOT_EXIST,
+            format!("group '{}' does not exist at this broker", header.group),
+        )
+    })?;
+    Ok(frame.answer(response::SUCCESS).with_json(config.as_ref()))
+}
+
+/// GET_CONSUMER_CONNECTION_LIST (203).
+pub fn consumers(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
+    let header: ConsumerGroupRequest<'_> = frame.fields()?;
+    let Some(group) = broker.members.consumer_group(&header.consumer_group) else {
+        let remark = format!("no consumer of group '{}' is connected to this broker", header.consumer_group);
+        return Err(Refusal::new(response::CONSUMER_NOT_ONLINE, remark));
+    };
+    let body = ConsumerConnection {
+        connection_set: group.members().map(Member::connection).collect(),
+        consume_from_where: group.consume_from_where,
+        consume_type: group.consume_type,
+        message_model: group.message_model,
+        subscription_table: group.subscriptions().map(|data| (data.topic.clone(), data.clone())).collect(),
+    };
+    Ok(frame.answer(response::SUCCESS).with_json(&body))
+}
+
+/// GET_PRODUCER_CONNECTION_LIST (204).
+pub fn producers(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
+    let header: ProducerGroupRequest<'_> = frame.fields()?;
+    let members = broker.members.producer_group(&header.producer_group);
+    if members.is_empty() {
+        let remark = format!("no producer of group '{}' is connected to this broker", header.producer_group);
+        return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+    }
+    let body = ProducerConnection { connection_set: members.iter().map(Member::connection).collect() };
+    Ok(frame.answer(response::SUCCESS).with_json(&body))
+}

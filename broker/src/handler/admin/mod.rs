@@ -1,0 +1,6 @@
+//! Administration of topics, groups, offsets, and the broker's figures.
+
+pub mod figures;
+pub mod group;
+pub mod progress;
+pub mod topic;

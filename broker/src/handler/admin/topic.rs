@@ -1,0 +1,174 @@
+//! Topics: create or change (17, 18), delete (215), list (21), one (351), figures (202), who reads it (300).
+
+use std::sync::Arc;
+
+use orbitmq_common::name;
+use orbitmq_common::net::connection::Outcome;
+use orbitmq_common::protocol::body::group::{GroupList, MessageQueue};
+use orbitmq_common::protocol::body::stats::{self, TopicOffset};
+use orbitmq_common::protocol::body::topic::{TopicConfig, TopicConfigList};
+use orbitmq_common::protocol::code::response;
+use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::protocol::header::admin::{AllTopicsRequest, AllTopicsResponse, CreateTopicRequest, TopicRequest};
+use orbitmq_common::protocol::relaxed;
+
+use crate::broker::Broker;
+use crate::refusal::Refusal;
+
+/// Queues one topic may have at one broker.
+const MAX_QUEUES: i32 = 65_536;
+
+fn check(config: &TopicConfig) -> Result<(), Refusal> {
+    let topic = config.topic_name.as_str();
+    name::check_topic(topic)?;
+    if name::is_closed_to_senders(topic) {
+        return Err(Refusal::invalid(format!("'{topic}' belongs to the system and cannot be changed")));
+    }
+    for (which, queues) in [("readQueueNums", config.read_queue_nums), ("writeQueueNums", config.write_queue_nums)] {
+        if !(0..=MAX_QUEUES).contains(&queues) {
+            return Err(Refusal::invalid(format!(
+                "{which} = {queues}; a topic has 0 to {MAX_QUEUES} queues at a broker"
+            )));
+        }
+    }
+    if !(0..=15).contains(&config.perm) {
+        return Err(Refusal::invalid(format!(
+            "perm = {}; it is the sum of 4 (read), 2 (write) and 1 (inherit)",
+            config.perm
+        )));
+    }
+    Ok(())
+}
+
+/// UPDATE_AND_CREATE_TOPIC (17). Answers once the topic survives a power cut.
+pub fn create(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
+    let header: CreateTopicRequest<'_> = frame.fields()?;
+    let mut config = TopicConfig::new(header.topic.as_ref(), header.read_queue_nums, header.perm);
+    config.write_queue_nums = header.write_queue_nums;
+    config.order = header.order;
+    config.topic_sys_flag = header.topic_sys_flag.unwrap_or(0);
+    if let Some(filter) = header.topic_filter_type {
+        config.topic_filter_type = filter.into_owned();
+    }
+    if let Some(known) = broker.topics.get(&config.topic_name) {
+        config.attributes.clone_from(&known.attributes);
+    }
+    change_attributes(&mut config, header.attributes.as_deref().unwrap_or_default())?;
+    check(&config)?;
+    Ok(put(broker, vec![config], frame))
+}
+
+/// `+key=value` sets, `-key` removes; separated by commas.
+fn change_attributes(config: &mut TopicConfig, changes: &str) -> Result<(), Refusal> {
+    for change in changes.split(',').map(str::trim).filter(|change| !change.is_empty()) {
+        if let Some(key) = change.strip_prefix('-') {
+            config.attributes.remove(key);
+        } else if let Some((key, value)) = change.strip_prefix('+').and_then(|pair| pair.split_once('=')) {
+            config.attributes.insert(key.to_owned(), value.to_owned());
+        } else {
+            return Err(Refusal::invalid(format!("attribute '{change}' is neither +key=value nor -key")));
+        }
+    }
+    Ok(())
+}
+
+/// UPDATE_AND_CREATE_TOPIC_LIST (18): all or none.
+pub fn create_list(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
+    let list: TopicConfigList = relaxed::parse(&frame.body)?;
+    list.topic_config_list.iter().try_for_each(check)?;
+    Ok(put(broker, list.topic_config_list, frame))
+}
+
+fn put(broker: &Arc<Broker>, configs: Vec<TopicConfig>, frame: &Frame) -> Outcome {
+    for config in configs {
+        tracing::info!(
+            topic = config.topic_name,
+            read = config.read_queue_nums,
+            write = config.write_queue_nums,
+            perm = config.perm,
+            "topic set"
+        );
+        broker.topics.put(config);
+    }
+    synced(broker, frame)
+}
+
+/// An answer that waits until metadata is on the disk.
+pub(super) fn synced(broker: &Arc<Broker>, frame: &Frame) -> Outcome {
+    let (broker, answer) = (Arc::clone(broker), frame.answer(response::SUCCESS));
+    Outcome::later(async move {
+        match broker.db.sync().await {
+            Ok(()) => answer,
+            Err(error) => Refusal::from(error).answer(&answer),
+        }
+    })
+}
+
+/// DELETE_TOPIC_IN_BROKER (215): the topic, its queues and every group's offsets in it.
+pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
+    let header: TopicRequest<'_> = frame.fields()?;
+    let topic = header.topic.as_ref();
+    name::check_topic(topic)?;
+    if name::is_system_topic(topic) || topic == broker.config.cluster || topic == broker.config.name {
+        return Err(Refusal::invalid(format!("'{topic}' belongs to the system and cannot be deleted")));
+    }
+    broker.topics.remove(topic);
+    broker.offsets.remove_topic(topic);
+    broker.store.delete_topic(topic);
+    tracing::info!(topic, "topic deleted");
+    Ok(synced(broker, frame))
+}
+
+/// GET_ALL_TOPIC_CONFIG (21): a page by name, or everything.
+pub fn list(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
+    let header: AllTopicsRequest<'_> = frame.fields()?;
+    let mut table = broker.topics.snapshot();
+    let fields =
+        AllTopicsResponse { total_topic_num: i32::try_from(table.topic_config_table.len()).unwrap_or(i32::MAX) };
+    if let (Some(first), Some(most)) = (header.topic_seq, header.max_topic_num) {
+        let (first, most) = (usize::try_from(first).unwrap_or(0), usize::try_from(most).unwrap_or(0));
+        table.topic_config_table = table.topic_config_table.into_iter().skip(first).take(most).collect();
+    }
+    Ok(frame.answer(response::SUCCESS).with_fields(&fields).with_json(&table))
+}
+
+/// GET_TOPIC_CONFIG (351).
+pub fn one(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
+    let header: TopicRequest<'_> = frame.fields()?;
+    let config = known(broker, &header.topic)?;
+    Ok(frame.answer(response::SUCCESS).with_json(config.as_ref()))
+}
+
+fn known(broker: &Broker, topic: &str) -> Result<Arc<TopicConfig>, Refusal> {
+    broker.topics.get(topic).ok_or_else(|| Refusal::no_topic(topic, "topicList shows those there are"))
+}
+
+/// GET_TOPIC_STATS_INFO (202): the ends of every queue, also of empty ones.
+pub fn figures(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
+    let header: TopicRequest<'_> = frame.fields()?;
+    let topic = header.topic.as_ref();
+    let config = known(broker, topic)?;
+    let queues = u32::try_from(config.write_queue_nums.max(config.read_queue_nums)).unwrap_or(0);
+    let rows = (0..queues).map(|queue| {
+        let (min, max) = (broker.store.min_offset(topic, queue), broker.store.max_offset(topic, queue));
+        let last = if max > min { broker.store.store_timestamp(topic, queue, max - 1) } else { None };
+        let offset = TopicOffset { last_update_timestamp: last.unwrap_or(0), max_offset: max, min_offset: min };
+        (message_queue(broker, topic, queue), offset)
+    });
+    Ok(frame.answer(response::SUCCESS).with_body(stats::topic_stats(&rows.collect(), 0.0)))
+}
+
+pub(super) fn message_queue(broker: &Broker, topic: &str, queue: u32) -> MessageQueue {
+    let queue_id = i32::try_from(queue).unwrap_or(i32::MAX);
+    MessageQueue { broker_name: broker.config.name.clone(), queue_id, topic: topic.to_owned() }
+}
+
+/// QUERY_TOPIC_CONSUME_BY_WHO (300): groups that read it now or have offsets in it.
+pub fn readers(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
+    let header: TopicRequest<'_> = frame.fields()?;
+    let mut groups = broker.members.groups_reading(&header.topic);
+    groups.extend(broker.offsets.groups_of(&header.topic));
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(frame.answer(response::SUCCESS).with_json(&GroupList { group_list: groups }))
+}

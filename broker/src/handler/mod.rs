@@ -1,0 +1,11 @@
+//! One file per request kind or family; each reads from decoding to answering.
+
+pub mod admin;
+pub mod heartbeat;
+pub mod lock;
+pub mod offset;
+pub mod pull;
+pub mod query;
+pub mod relay;
+pub mod send;
+pub mod send_back;

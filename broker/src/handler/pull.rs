@@ -1,0 +1,211 @@
+//! PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): reads a queue, or holds the request until there is something to read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orbitmq_common::message::sysflag::pull;
+use orbitmq_common::net::connection::Outcome;
+use orbitmq_common::protocol::body::heartbeat::MessageModel;
+use orbitmq_common::protocol::body::route::perm;
+use orbitmq_common::protocol::code::response;
+use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
+use tokio::time::Instant;
+
+use crate::broker::Broker;
+use crate::refusal::Refusal;
+use crate::store::read::{Read, ReadLimit, ReadStatus};
+use crate::subscription::Filter;
+
+/// Messages one answer may carry, whatever the request asks for.
+const MAX_MESSAGES: i32 = 1024;
+/// Bytes one answer carries; one message always fits.
+const MAX_BYTES: usize = 256 * 1024;
+/// Longest time a request is held.
+const MAX_HOLD: Duration = Duration::from_secs(300);
+
+/// A checked pull.
+struct Pull {
+    topic: String,
+    queue: u32,
+    offset: i64,
+    limit: ReadLimit,
+    filter: Filter,
+    hold: Option<Duration>,
+}
+
+/// Handles the request; see the module.
+pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Outcome {
+    let pull = match check(broker, frame) {
+        Ok(Checked::Read(pull)) => pull,
+        Ok(Checked::Answer(answer)) => return Outcome::Answer(answer),
+        Err(refusal) => return Outcome::Answer(refusal.answer(frame)),
+    };
+    let read = pull.read(broker);
+    if read.status == ReadStatus::Found {
+        return Outcome::Answer(answer(frame, read));
+    }
+    // The request frame is let go of here, and with it the buffer it was read into.
+    let request = frame.answer(response::SUCCESS);
+    let broker = Arc::clone(broker);
+    Outcome::later(async move { hold(&broker, pull, &request).await })
+}
+
+enum Checked {
+    Read(Pull),
+    Answer(Frame),
+}
+
+/// Checks in the order of RocketMQ's broker, so that clients see the codes they know.
+fn check(broker: &Broker, frame: &Frame) -> Result<Checked, Refusal> {
+    let header: PullRequest<'_> = frame.fields()?;
+    let (topic, group) = (header.topic.as_ref(), header.consumer_group.as_ref());
+    let flag = header.sys_flag.cast_unsigned();
+    let config = broker.groups.find_or_create(group, broker.config.auto_create_groups).ok_or_else(|| {
+        let remark = format!("group '{group}' does not exist and is not created by pulling (auto_create_groups = false); create it with updateSubGroup");
+        Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
+    })?;
+    if !config.consume_enable {
+        let remark =
+            format!("group '{group}' may not consume (consumeEnable = false); an administrator has stopped it");
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    let Some(topic_config) = broker.topics.get(topic) else {
+        return Err(Refusal::no_topic(topic, "it may have been deleted, or the route is old"));
+    };
+    if topic_config.perm & perm::READ == 0 {
+        let remark = format!("topic '{topic}' is not readable at this broker (perm {})", topic_config.perm);
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    let queue = u32::try_from(header.queue_id).ok().filter(|_| header.queue_id < topic_config.read_queue_nums);
+    let Some(queue) = queue else {
+        let last = topic_config.read_queue_nums - 1;
+        return Err(Refusal::invalid(format!(
+            "topic '{topic}' has no queue {} to read, only 0 to {last}",
+            header.queue_id
+        )));
+    };
+    let filter = find_filter(broker, &header, config.consume_broadcast_enable)?;
+    if let Some(offset) = broker.offsets.take_reset(topic, group, header.queue_id) {
+        return Ok(Checked::Answer(moved(broker, frame, topic, queue, offset)));
+    }
+    if flag & pull::COMMIT_OFFSET != 0 && header.commit_offset >= 0 {
+        broker.offsets.commit(topic, group, header.queue_id, header.commit_offset);
+    }
+    let wanted_bytes = header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
+    let suspend = flag & pull::SUSPEND != 0 && broker.config.long_polling;
+    let hold =
+        suspend.then(|| Duration::from_millis(u64::try_from(header.suspend_timeout_millis).unwrap_or(0)).min(MAX_HOLD));
+    Ok(Checked::Read(Pull {
+        topic: topic.to_owned(),
+        queue,
+        offset: header.queue_offset,
+        limit: ReadLimit {
+            max_messages: usize::try_from(header.max_msg_nums.clamp(1, MAX_MESSAGES)).unwrap_or(1),
+            max_bytes: wanted_bytes.map_or(MAX_BYTES, |bytes| bytes.min(MAX_BYTES)),
+        },
+        filter,
+        hold,
+    }))
+}
+
+/// The filter sent along, or else the one the group has registered by heartbeat.
+fn find_filter(broker: &Broker, header: &PullRequest<'_>, may_broadcast: bool) -> Result<Filter, Refusal> {
+    let (topic, group) = (header.topic.as_ref(), header.consumer_group.as_ref());
+    if header.sys_flag.cast_unsigned() & pull::SUBSCRIPTION != 0 {
+        let expression = header.subscription.as_deref().unwrap_or_default();
+        return Ok(Filter::parse(header.expression_type.as_deref(), expression)?);
+    }
+    if !may_broadcast && broker.members.message_model(group) == Some(MessageModel::Broadcasting) {
+        let remark = format!("group '{group}' may not broadcast (consumeBroadcastEnable = false)");
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    let Some(subscription) = broker.members.subscription(group, topic) else {
+        let remark = format!(
+            "group '{group}' has not subscribed to '{topic}' at this broker; its members must send a heartbeat that lists the topic, the same in each"
+        );
+        return Err(Refusal::new(response::SUBSCRIPTION_NOT_EXIST, remark));
+    };
+    if subscription.data.sub_version < header.sub_version {
+        let remark = format!(
+            "the subscription of group '{group}' to '{topic}' known here is older than the reader's; send a heartbeat"
+        );
+        return Err(Refusal::new(response::SUBSCRIPTION_NOT_LATEST, remark));
+    }
+    Ok(subscription.filter.clone()?)
+}
+
+/// Sends the reader to the offset an administrator has set.
+fn moved(broker: &Broker, frame: &Frame, topic: &str, queue: u32, offset: i64) -> Frame {
+    let fields = PullResponse {
+        next_begin_offset: offset,
+        min_offset: broker.store.min_offset(topic, queue),
+        max_offset: broker.store.max_offset(topic, queue),
+        ..PullResponse::default()
+    };
+    frame
+        .answer(response::PULL_OFFSET_MOVED)
+        .with_fields(&fields)
+        .with_remark("an administrator has reset the group's offset")
+}
+
+impl Pull {
+    fn read(&self, broker: &Broker) -> Read {
+        broker
+            .store
+            .read(&self.topic, self.queue, self.offset, self.limit, &mut |tag_hash, _| self.filter.accepts(tag_hash))
+    }
+}
+
+/// Whether nothing but more messages can help the reader.
+fn holds(read: &Read) -> bool {
+    read.status == ReadStatus::OffsetAtEnd
+        || (matches!(read.status, ReadStatus::NoMessageInQueue | ReadStatus::QueueMissing) && read.next_offset == 0)
+        || (read.status == ReadStatus::NoMatch && read.next_offset >= read.max_offset)
+}
+
+/// Waits for messages that pass the filter; answers with what there is when the time is over or the broker stops.
+async fn hold(broker: &Broker, mut pull: Pull, request: &Frame) -> Frame {
+    // A message may be acknowledged a moment before its queue shows it; a reader must see what a sender knows to be stored.
+    broker.store.built(broker.store.confirmed()).await;
+    let end = Instant::now() + pull.hold.unwrap_or_default();
+    loop {
+        let read = pull.read(broker);
+        if read.status == ReadStatus::Found || !holds(&read) || pull.hold.is_none() {
+            return answer(request, read);
+        }
+        // What the filter refused is not looked at again.
+        pull.offset = pull.offset.max(read.next_offset);
+        tokio::select! {
+            () = broker.store.wait(&pull.topic, pull.queue, pull.offset) => {}
+            () = tokio::time::sleep_until(end) => return answer(request, read),
+            () = broker.stop.cancelled() => return answer(request, read),
+        }
+    }
+}
+
+fn answer(request: &Frame, read: Read) -> Frame {
+    let (code, remark) = match read.status {
+        ReadStatus::Found => (response::SUCCESS, "FOUND"),
+        ReadStatus::NoMatch => (response::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE"),
+        ReadStatus::OffsetAtEnd => (response::PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE"),
+        ReadStatus::NoMessageInQueue | ReadStatus::QueueMissing if read.next_offset == 0 => {
+            (response::PULL_NOT_FOUND, "NO_MESSAGE_IN_QUEUE")
+        }
+        ReadStatus::NoMessageInQueue | ReadStatus::QueueMissing => (response::PULL_OFFSET_MOVED, "NO_MESSAGE_IN_QUEUE"),
+        ReadStatus::OffsetTooLarge => (response::PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY"),
+        ReadStatus::OffsetTooSmall => (response::PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL"),
+    };
+    let fields = PullResponse {
+        suggest_which_broker_id: 0,
+        next_begin_offset: read.next_offset,
+        min_offset: read.min_offset,
+        max_offset: read.max_offset,
+        ..PullResponse::default()
+    };
+    let mut frame = Frame { opaque: request.opaque, ..request.answer(code) }.with_fields(&fields).with_remark(remark);
+    let mut chunks = read.chunks.into_iter();
+    frame.body = chunks.next().unwrap_or_default();
+    frame.more = chunks.collect();
+    frame
+}

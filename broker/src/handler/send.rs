@@ -1,0 +1,355 @@
+//! SEND_MESSAGE (10, 310) and SEND_BATCH_MESSAGE (320): checks, places and stores messages, answers once they are durable.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use orbitmq_common::message::record::NewRecord;
+use orbitmq_common::message::{batch, id, property};
+use orbitmq_common::name;
+use orbitmq_common::net::connection::Outcome;
+use orbitmq_common::net::peer::Peer;
+use orbitmq_common::protocol::body::route::perm;
+use orbitmq_common::protocol::body::topic::TopicConfig;
+use orbitmq_common::protocol::code::{request, response};
+use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::protocol::header::send::{SendRequest, SendRequestV2, SendResponse};
+
+use crate::broker::Broker;
+use crate::refusal::Refusal;
+use crate::store::log::Appended;
+
+/// Region named in answers; RocketMQ's default, for clients compare it with their own.
+const REGION: &str = "DefaultRegion";
+const MAX_PROPERTIES: usize = 32_767;
+
+/// Handles the request; see the module.
+pub fn call(broker: &Arc<Broker>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
+    let stored = match store(broker, peer, &frame) {
+        Ok(stored) => stored,
+        Err(refusal) => return Outcome::Answer(refusal.answer(&frame)),
+    };
+    if frame.is_oneway() {
+        return Outcome::Nothing;
+    }
+    let answer = frame.answer(response::SUCCESS).with_fields(&SendResponse {
+        msg_id: stored.ids.into(),
+        queue_id: stored.queue,
+        queue_offset: stored.offset,
+        transaction_id: stored.unique_key.map(Cow::Owned),
+        region: Some(REGION.into()),
+        trace_on: Some(true),
+        ..SendResponse::default()
+    });
+    if !stored.wait {
+        return Outcome::Answer(answer);
+    }
+    let (broker, end) = (Arc::clone(broker), stored.end);
+    Outcome::later(async move {
+        match broker.store.durable(end).await {
+            Ok(()) => answer,
+            Err(error) => Refusal::from(error).answer(&answer),
+        }
+    })
+}
+
+struct Stored {
+    /// Offset ids, joined by commas.
+    ids: String,
+    unique_key: Option<String>,
+    queue: i32,
+    /// Offset of the first message.
+    offset: i64,
+    /// End of the last message in the log.
+    end: u64,
+    /// Whether the sender waits for durability.
+    wait: bool,
+}
+
+fn store(broker: &Broker, peer: &Peer, frame: &Frame) -> Result<Stored, Refusal> {
+    let header = decode(frame)?;
+    check_message(broker, &header, frame)?;
+    let topic = find_topic(broker, &header)?;
+    if header.batch == Some(true) || frame.code == request::SEND_BATCH_MESSAGE {
+        store_batch(broker, peer, frame, &header, &topic)
+    } else {
+        store_single(broker, peer, frame, &header, &topic)
+    }
+}
+
+fn decode(frame: &Frame) -> Result<SendRequest<'_>, Refusal> {
+    if frame.code == request::SEND_MESSAGE {
+        Ok(frame.fields()?)
+    } else {
+        Ok(frame.fields::<SendRequestV2<'_>>()?.into())
+    }
+}
+
+fn check_message(broker: &Broker, header: &SendRequest<'_>, frame: &Frame) -> Result<(), Refusal> {
+    name::check_topic(&header.topic)?;
+    if name::is_closed_to_senders(&header.topic) {
+        let remark = format!("'{}' belongs to the system; send to a topic of your own", header.topic);
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    let illegal = |remark: String| Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
+    let (length, limit) = (frame.body.len(), broker.config.max_message_size);
+    if length == 0 {
+        return illegal("the message has no body".to_owned());
+    }
+    if length > limit {
+        return illegal(format!("the body has {length} bytes; this broker takes {limit} (max_message_size)"));
+    }
+    let properties = header.properties.as_deref().map_or(0, str::len);
+    if properties > MAX_PROPERTIES {
+        return illegal(format!("the properties have {properties} bytes; {MAX_PROPERTIES} is the most a record holds"));
+    }
+    Ok(())
+}
+
+/// The topic, created if it is new and that is allowed.
+fn find_topic(broker: &Broker, header: &SendRequest<'_>) -> Result<Arc<TopicConfig>, Refusal> {
+    let topic = header.topic.as_ref();
+    let config = match broker.topics.get(topic) {
+        Some(config) => config,
+        None => create_topic(broker, header)?,
+    };
+    if config.perm & perm::WRITE == 0 {
+        let remark = format!(
+            "topic '{topic}' is not writable at this broker (perm {}); an administrator has closed it",
+            config.perm
+        );
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    let queues = config.write_queue_nums.max(config.read_queue_nums);
+    if header.queue_id >= queues {
+        let remark = format!("topic '{topic}' has no queue {} here, only 0 to {}", header.queue_id, queues - 1);
+        return Err(Refusal::invalid(remark));
+    }
+    Ok(config)
+}
+
+fn create_topic(broker: &Broker, header: &SendRequest<'_>) -> Result<Arc<TopicConfig>, Refusal> {
+    let topic = header.topic.as_ref();
+    if let Some(group) = topic.strip_prefix(name::RETRY_PREFIX) {
+        name::check_group(group)?;
+        return Ok(broker.topics.ensure_retry(group, 1));
+    }
+    let template = broker.topics.get(&header.default_topic).filter(|template| template.perm & perm::INHERIT != 0);
+    let Some(template) = template.filter(|_| broker.config.auto_create_topics) else {
+        let cure = if broker.config.auto_create_topics {
+            "the send names no topic to take settings from; create it with updateTopic"
+        } else {
+            "it is not created by sending (auto_create_topics = false); create it with updateTopic"
+        };
+        return Err(Refusal::no_topic(topic, cure));
+    };
+    let queues = header.default_topic_queue_nums.min(template.write_queue_nums).max(1);
+    let create =
+        || TopicConfig { topic_sys_flag: 0, ..TopicConfig::new(topic, queues, template.perm & !perm::INHERIT) };
+    Ok(broker.topics.ensure(topic, create))
+}
+
+/// Where a message goes in the end.
+struct Place<'a> {
+    topic: Cow<'a, str>,
+    queue: i32,
+    /// The delay level it waits for before it gets there; 0: none.
+    delay: u32,
+}
+
+fn place<'a>(
+    broker: &Broker,
+    header: &'a SendRequest<'_>,
+    config: &TopicConfig,
+    delay: u32,
+) -> Result<Place<'a>, Refusal> {
+    if let Some(group) = header.topic.strip_prefix(name::RETRY_PREFIX)
+        && is_dead(broker, group, header)
+    {
+        let topic = name::dead_letter_topic(group);
+        broker.topics.ensure(&topic, || TopicConfig::new(topic.clone(), 1, perm::READ | perm::WRITE));
+        return Ok(Place { topic: topic.into(), queue: 0, delay: 0 });
+    }
+    let queue = if header.queue_id < 0 { fastrand::i32(0..config.write_queue_nums.max(1)) } else { header.queue_id };
+    Ok(Place { topic: Cow::Borrowed(header.topic.as_ref()), queue, delay })
+}
+
+/// Whether a message given back by its consumer has been given back often enough.
+fn is_dead(broker: &Broker, group: &str, header: &SendRequest<'_>) -> bool {
+    let own = broker.groups.get(group).map_or(16, |config| config.retry_max_times);
+    let limit = header.max_reconsume_times.filter(|limit| *limit >= 0).unwrap_or(own);
+    header.reconsume_times.is_some_and(|times| times > limit)
+}
+
+/// What the properties of a message ask for.
+#[derive(Default)]
+struct Wishes {
+    unique_key: Option<String>,
+    delay: u32,
+    no_wait: bool,
+}
+
+fn store_single(
+    broker: &Broker,
+    peer: &Peer,
+    frame: &Frame,
+    header: &SendRequest<'_>,
+    config: &TopicConfig,
+) -> Result<Stored, Refusal> {
+    let given = header.properties.as_deref().unwrap_or_default();
+    let (mut properties, wishes) = read_properties(broker, given)?;
+    let place = place(broker, header, config, wishes.delay)?;
+    push(&mut properties, property::MSG_REGION, REGION);
+    push(&mut properties, property::TRACE_ON, "true");
+    push(&mut properties, property::CLUSTER, &broker.config.cluster);
+    let (topic, queue) = if place.delay > 0 {
+        push(&mut properties, property::REAL_TOPIC, &place.topic);
+        push(&mut properties, property::REAL_QUEUE_ID, &place.queue.to_string());
+        push(&mut properties, property::DELAY, &place.delay.to_string());
+        (name::SCHEDULE_TOPIC, place.delay - 1)
+    } else {
+        (place.topic.as_ref(), u32::try_from(place.queue).unwrap_or(0))
+    };
+    let record = record(broker, peer, header, topic, queue, header.flag, &frame.body, &properties);
+    let appended = broker.store.append(&record)?;
+    Ok(Stored {
+        ids: id::offset_id(broker.address, appended.physical_offset),
+        unique_key: wishes.unique_key,
+        queue: place.queue,
+        offset: offset_of(&appended),
+        end: appended.end,
+        wait: !wishes.no_wait,
+    })
+}
+
+fn store_batch(
+    broker: &Broker,
+    peer: &Peer,
+    frame: &Frame,
+    header: &SendRequest<'_>,
+    config: &TopicConfig,
+) -> Result<Stored, Refusal> {
+    let illegal = |remark: String| Refusal::new(response::MESSAGE_ILLEGAL, remark);
+    if header.topic.starts_with(name::RETRY_PREFIX) {
+        return Err(illegal("a batch cannot go to a retry topic; send its messages one by one".to_owned()));
+    }
+    let outer = header.properties.as_deref().unwrap_or_default();
+    let wait = property::get(outer, property::WAIT) != Some("false");
+    let mut parts = Vec::new();
+    for entry in batch::decode(&frame.body) {
+        let entry = entry.map_err(|error| illegal(format!("the batch does not parse: {error}")))?;
+        let (properties, wishes) = read_properties(broker, entry.properties)?;
+        if wishes.delay > 0 {
+            return Err(illegal("a batch cannot hold delayed messages; send them one by one".to_owned()));
+        }
+        parts.push((entry.flag, entry.body, properties));
+    }
+    if parts.is_empty() {
+        return Err(illegal("the batch holds no message".to_owned()));
+    }
+    let place = place(broker, header, config, 0)?;
+    let queue = u32::try_from(place.queue).unwrap_or(0);
+    let records: Vec<NewRecord<'_>> = parts
+        .iter()
+        .map(|(flag, body, properties)| record(broker, peer, header, &place.topic, queue, *flag, body, properties))
+        .collect();
+    let appended = broker.store.append_batch(&records)?;
+    let mut ids = String::with_capacity(appended.len() * 33);
+    for one in &appended {
+        if !ids.is_empty() {
+            ids.push(',');
+        }
+        ids.push_str(&id::offset_id(broker.address, one.physical_offset));
+    }
+    let unique_key = property::get(outer, property::UNIQ_KEY).map(str::to_owned);
+    let (offset, end) = match (appended.first(), appended.last()) {
+        (Some(first), Some(last)) => (offset_of(first), last.end),
+        _ => (0, 0),
+    };
+    Ok(Stored { ids, unique_key, queue: place.queue, offset, end, wait })
+}
+
+fn offset_of(appended: &Appended) -> i64 {
+    i64::try_from(appended.queue_offset).unwrap_or(i64::MAX)
+}
+
+#[allow(clippy::too_many_arguments, reason = "the parts of a record that differ between single and batch sends")]
+fn record<'a>(
+    broker: &Broker,
+    peer: &Peer,
+    header: &SendRequest<'_>,
+    topic: &'a str,
+    queue_id: u32,
+    flag: i32,
+    body: &'a [u8],
+    properties: &'a str,
+) -> NewRecord<'a> {
+    NewRecord {
+        topic,
+        queue_id,
+        flag,
+        sys_flag: header.sys_flag.cast_unsigned(),
+        born_timestamp: header.born_timestamp,
+        born_host: canonical(peer.remote()),
+        store_host: broker.address,
+        reconsume_times: header.reconsume_times.unwrap_or(0),
+        prepared_offset: 0,
+        body,
+        properties: properties.as_bytes(),
+    }
+}
+
+/// IPv4 clients of a listener for both families show as IPv4; older clients read nothing else.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The properties to store, and what they ask for. What is never stored is left out, a missing unique key is added.
+fn read_properties(broker: &Broker, given: &str) -> Result<(String, Wishes), Refusal> {
+    let mut out = String::with_capacity(given.len() + 160);
+    let mut wishes = Wishes::default();
+    for (name, value) in property::iter(given) {
+        match name {
+            property::UNIQ_KEY => wishes.unique_key = Some(value.to_owned()),
+            property::WAIT => wishes.no_wait = value.eq_ignore_ascii_case("false"),
+            property::DELAY => {
+                wishes.delay = delay_level(broker, value);
+                continue;
+            }
+            property::REAL_TOPIC | property::REAL_QUEUE_ID | property::POP_CK => continue,
+            property::MSG_REGION | property::TRACE_ON | property::CLUSTER | property::CRC32 => continue,
+            property::TRANSACTION_PREPARED if value == "true" => {
+                return Err(not_yet("transactional messages", "send without a transaction"));
+            }
+            property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS | property::TIMER_DELIVER_MS => {
+                return Err(not_yet("messages for any time", "use a delay level"));
+            }
+            _ if name.starts_with(property::TRANSIENT_PREFIX) => continue,
+            _ => {}
+        }
+        push(&mut out, name, value);
+    }
+    if wishes.unique_key.is_none() {
+        let key = broker.ids.next_id();
+        push(&mut out, property::UNIQ_KEY, &key);
+        wishes.unique_key = Some(key);
+    }
+    Ok((out, wishes))
+}
+
+fn not_yet(what: &str, instead: &str) -> Refusal {
+    Refusal::new(response::MESSAGE_ILLEGAL, format!("{what} are not there yet in this broker; {instead}"))
+}
+
+/// Levels beyond the last one mean the last one.
+fn delay_level(broker: &Broker, text: &str) -> u32 {
+    let levels = u32::try_from(broker.config.store.delay_levels.len()).unwrap_or(0);
+    text.trim().parse::<i64>().map_or(0, |level| u32::try_from(level.max(0)).unwrap_or(u32::MAX).min(levels))
+}
+
+fn push(out: &mut String, name: &str, value: &str) {
+    out.push_str(name);
+    out.push(property::NAME_END);
+    out.push_str(value);
+    out.push(property::VALUE_END);
+}

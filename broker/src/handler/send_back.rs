@@ -1,0 +1,94 @@
+//! CONSUMER_SEND_MSG_BACK (36): a consumer gives a message back, to come again later or to be laid aside as dead.
+
+use std::sync::Arc;
+
+use orbitmq_common::message::record::{NewRecord, RecordView};
+use orbitmq_common::message::{id, property};
+use orbitmq_common::name;
+use orbitmq_common::net::connection::Outcome;
+use orbitmq_common::protocol::body::route::perm;
+use orbitmq_common::protocol::body::topic::TopicConfig;
+use orbitmq_common::protocol::code::response;
+use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::protocol::header::send::SendBackRequest;
+
+use crate::broker::Broker;
+use crate::delay;
+use crate::refusal::Refusal;
+
+/// Delay level of the first return, when the broker chooses; later returns wait longer.
+const FIRST_LEVEL: i32 = 3;
+
+/// Handles the request; answers once the copy is durable.
+pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
+    let header: SendBackRequest<'_> = frame.fields()?;
+    let end = store(broker, &header)?;
+    let (broker, answer) = (Arc::clone(broker), frame.answer(response::SUCCESS));
+    Ok(Outcome::later(async move {
+        match broker.store.durable(end).await {
+            Ok(()) => answer,
+            Err(error) => Refusal::from(error).answer(&answer),
+        }
+    }))
+}
+
+/// Stores the copy; returns its end in the log.
+fn store(broker: &Broker, header: &SendBackRequest<'_>) -> Result<u64, Refusal> {
+    let group = header.group.as_ref();
+    let Some(config) = broker.groups.get(group) else {
+        let remark = format!("group '{group}' does not exist; its consumers send heartbeats first");
+        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+    };
+    let offset = u64::try_from(header.offset)
+        .map_err(|_| Refusal::invalid(format!("{} is not a place in the log", header.offset)))?;
+    let bytes = broker.store.record_at(offset)?;
+    let record = RecordView::parse(&bytes).map_err(|error| Refusal::new(response::SYSTEM_ERROR, error.to_string()))?;
+
+    let limit = header.max_reconsume_times.filter(|limit| *limit >= 0).unwrap_or(config.retry_max_times);
+    let dead = header.delay_level < 0 || record.reconsume_times >= limit;
+    let target = if dead {
+        let topic = name::dead_letter_topic(group);
+        broker.topics.ensure(&topic, || TopicConfig::new(topic.clone(), 1, perm::READ | perm::WRITE))
+    } else {
+        broker.topics.ensure_retry(group, config.retry_queue_nums)
+    };
+    let level = if dead {
+        0
+    } else if header.delay_level == 0 {
+        FIRST_LEVEL.saturating_add(record.reconsume_times)
+    } else {
+        header.delay_level
+    };
+    let mut properties = property::Properties::parse(record.properties);
+    properties.remove(property::CRC32);
+    let refuse = |error: property::PropertyError| Refusal::invalid(error.to_string());
+    if properties.get(property::RETRY_TOPIC).is_none() {
+        properties.set(property::RETRY_TOPIC, record.topic).map_err(refuse)?;
+    }
+    if properties.get(property::ORIGIN_MESSAGE_ID).is_none() {
+        let origin = id::offset_id(record.store_host, record.physical_offset);
+        properties.set(property::ORIGIN_MESSAGE_ID, &origin).map_err(refuse)?;
+    }
+    if dead {
+        properties.set(property::DLQ_ORIGIN_TOPIC, record.topic).map_err(refuse)?;
+        let origin = properties.get(property::ORIGIN_MESSAGE_ID).unwrap_or_default().to_owned();
+        properties.set(property::DLQ_ORIGIN_MESSAGE_ID, &origin).map_err(refuse)?;
+    }
+    let queues = u32::try_from(target.write_queue_nums).unwrap_or(1).max(1);
+    let queue = fastrand::u32(0..queues);
+    let place = delay::place(broker, &mut properties, &target.topic_name, queue, level).map_err(refuse)?;
+    let copy = NewRecord {
+        topic: place.topic,
+        queue_id: place.queue,
+        flag: record.flag,
+        sys_flag: record.sys_flag,
+        born_timestamp: record.born_timestamp,
+        born_host: record.born_host,
+        store_host: broker.address,
+        reconsume_times: record.reconsume_times.saturating_add(1),
+        prepared_offset: 0,
+        body: record.body,
+        properties: properties.as_str().as_bytes(),
+    };
+    Ok(broker.store.append(&copy)?.end)
+}

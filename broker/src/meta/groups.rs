@@ -1,0 +1,77 @@
+//! Consumer groups and their settings.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use orbitmq_common::protocol::body::group::{GroupConfig, GroupTable};
+use parking_lot::RwLock;
+
+use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::topics::Version;
+
+/// The groups.
+pub struct Groups {
+    table: RwLock<HashMap<String, Arc<GroupConfig>>>,
+    version: Version,
+    db: Arc<Db>,
+}
+
+impl Groups {
+    /// Loads the groups that were stored.
+    ///
+    /// # Errors
+    /// The metadata cannot be read.
+    pub fn load(db: Arc<Db>) -> Result<Self, DbError> {
+        let mut table = HashMap::new();
+        for (key, value) in db.load(Tree::Groups)? {
+            match serde_json::from_slice::<GroupConfig>(&value) {
+                Ok(config) => drop(table.insert(config.group_name.clone(), Arc::new(config))),
+                Err(error) => {
+                    tracing::error!(group = %String::from_utf8_lossy(&key), %error, "settings of a group do not parse; skipped");
+                }
+            }
+        }
+        Ok(Self { table: RwLock::new(table), version: Version::new(), db })
+    }
+
+    /// A group's settings.
+    #[must_use]
+    pub fn get(&self, group: &str) -> Option<Arc<GroupConfig>> {
+        self.table.read().get(group).cloned()
+    }
+
+    /// Creates or replaces a group. The number is for [`Db::stored`].
+    pub fn put(&self, config: GroupConfig) -> u64 {
+        let value = serde_json::to_vec(&config).unwrap_or_default();
+        let number = self.db.put(Tree::Groups, config.group_name.clone().into_bytes(), value);
+        self.table.write().insert(config.group_name.clone(), Arc::new(config));
+        self.version.bump();
+        number
+    }
+
+    /// A group's settings, made from the defaults when it is new and that is allowed.
+    pub fn find_or_create(&self, group: &str, may_create: bool) -> Option<Arc<GroupConfig>> {
+        let known = self.get(group);
+        if known.is_some() || !may_create {
+            return known;
+        }
+        self.put(GroupConfig::new(group));
+        tracing::info!(group, "group created");
+        self.get(group)
+    }
+
+    /// Removes a group. Returns the number for [`Db::stored`], or `None` when there was none.
+    pub fn remove(&self, group: &str) -> Option<u64> {
+        self.table.write().remove(group)?;
+        self.version.bump();
+        Some(self.db.remove(Tree::Groups, group.as_bytes().to_vec()))
+    }
+
+    /// All groups with the table's version.
+    #[must_use]
+    pub fn snapshot(&self) -> GroupTable {
+        let table = self.table.read();
+        let groups = table.iter().map(|(name, config)| (name.clone(), config.as_ref().clone())).collect();
+        GroupTable { data_version: self.version.current(), subscription_group_table: groups, ..GroupTable::default() }
+    }
+}

@@ -1,0 +1,135 @@
+//! RocketMQ's own metadata files: read when they are newer than ours, written at every stop, so that either broker can go on
+//! with the directory of the other.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use orbitmq_common::protocol::body::group::GroupTable;
+use orbitmq_common::protocol::body::topic::TopicTable;
+use orbitmq_common::protocol::relaxed;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::delay::Progress;
+use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::groups::Groups;
+use crate::meta::offsets::Offsets;
+use crate::meta::topics::Topics;
+
+const TOPICS: &str = "topics.json";
+const GROUPS: &str = "subscriptionGroup.json";
+const OFFSETS: &str = "consumerOffset.json";
+const DELAY: &str = "delayOffset.json";
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OffsetFile {
+    #[serde(default)]
+    offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DelayFile {
+    #[serde(default)]
+    offset_table: BTreeMap<u32, i64>,
+}
+
+/// The metadata that both brokers keep.
+pub struct Legacy<'a> {
+    /// The store's directory; the files are in `config` below it.
+    pub dir: &'a Path,
+    /// Remembers which contents we know.
+    pub db: &'a Db,
+    /// Topics.
+    pub topics: &'a Topics,
+    /// Groups.
+    pub groups: &'a Groups,
+    /// Consumer offsets.
+    pub offsets: &'a Offsets,
+    /// Delay levels.
+    pub delay: &'a Progress,
+}
+
+impl Legacy<'_> {
+    fn path(&self, file: &str) -> PathBuf {
+        self.dir.join("config").join(file)
+    }
+
+    /// Takes over what RocketMQ's broker has written since we last stopped here.
+    ///
+    /// # Errors
+    /// Our own metadata cannot be read. A file of RocketMQ's that does not parse is reported and skipped.
+    pub fn import(&self) -> Result<(), DbError> {
+        let known: BTreeMap<Vec<u8>, Vec<u8>> = self.db.load(Tree::About)?.into_iter().collect();
+        if let Some(file) = self.read::<TopicTable>(&known, TOPICS) {
+            for (_, topic) in file.topic_config_table {
+                self.topics.put(topic);
+            }
+        }
+        if let Some(file) = self.read::<GroupTable>(&known, GROUPS) {
+            for (_, group) in file.subscription_group_table {
+                self.groups.put(group);
+            }
+        }
+        if let Some(file) = self.read::<OffsetFile>(&known, OFFSETS) {
+            for (key, queues) in file.offset_table {
+                let Some((topic, group)) = key.split_once('@') else { continue };
+                for (queue, offset) in queues {
+                    self.offsets.commit(topic, group, queue, offset);
+                }
+            }
+        }
+        if let Some(file) = self.read::<DelayFile>(&known, DELAY) {
+            for (level, offset) in file.offset_table {
+                self.delay.set(level, offset);
+            }
+        }
+        Ok(())
+    }
+
+    fn read<T: DeserializeOwned>(&self, known: &BTreeMap<Vec<u8>, Vec<u8>>, file: &str) -> Option<T> {
+        let path = self.path(file);
+        let content = fs::read(&path).ok()?;
+        let mark = crc32fast::hash(&content).to_be_bytes().to_vec();
+        if known.get(file.as_bytes()) == Some(&mark) {
+            return None;
+        }
+        match relaxed::parse(&content) {
+            Ok(parsed) => {
+                tracing::info!(path = %path.display(), "took over what RocketMQ's broker had written");
+                self.db.put(Tree::About, file.as_bytes().to_vec(), mark);
+                Some(parsed)
+            }
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "a file of RocketMQ's broker does not parse; its content is not taken over");
+                None
+            }
+        }
+    }
+
+    /// Writes the files for a broker of RocketMQ's that may go on here.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn export(&self) -> io::Result<()> {
+        fs::create_dir_all(self.dir.join("config"))?;
+        self.write(TOPICS, &self.topics.snapshot())?;
+        self.write(GROUPS, &self.groups.snapshot())?;
+        self.write(OFFSETS, &OffsetFile { offset_table: self.offsets.snapshot() })?;
+        self.write(DELAY, &DelayFile { offset_table: self.delay.snapshot() })
+    }
+
+    fn write<T: Serialize>(&self, file: &str, content: &T) -> io::Result<()> {
+        let content = serde_json::to_vec_pretty(content)?;
+        let (path, fresh) = (self.path(file), self.path(&format!("{file}.new")));
+        let mut out = File::create(&fresh)?;
+        out.write_all(&content)?;
+        out.sync_all()?;
+        fs::rename(&fresh, &path)?;
+        self.db.put(Tree::About, file.as_bytes().to_vec(), crc32fast::hash(&content).to_be_bytes().to_vec());
+        Ok(())
+    }
+}

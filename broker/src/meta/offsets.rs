@@ -1,0 +1,197 @@
+//! How far each group has come in each queue.
+//!
+//! ```text
+//! commit ──> memory ──(50 ms, or at once when the sender waits for an answer)──> sled
+//! ```
+//! An answered commit survives the end of the process; one that wants no answer does so 50 ms later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+
+use crate::meta::db::{Db, DbError, Tree};
+
+type Queues = BTreeMap<i32, i64>;
+type Groups = HashMap<String, Queues>;
+
+/// The offsets, by topic, group and queue.
+pub struct Offsets {
+    table: RwLock<HashMap<String, Groups>>,
+    /// Offsets that an administrator set: the group's next pull is sent there, and until then its commits count for nothing.
+    resets: RwLock<HashMap<(String, String, i32), i64>>,
+    db: Arc<Db>,
+}
+
+/// `topic 0 group 0 queue`, the queue as four bytes. Names hold no zero bytes.
+fn encode_key(topic: &str, group: &str, queue: i32) -> Vec<u8> {
+    let mut key = Vec::with_capacity(topic.len() + group.len() + 6);
+    key.extend_from_slice(topic.as_bytes());
+    key.push(0);
+    key.extend_from_slice(group.as_bytes());
+    key.push(0);
+    key.extend_from_slice(&queue.to_be_bytes());
+    key
+}
+
+fn decode_key(key: &[u8]) -> Option<(&str, &str, i32)> {
+    let (names, queue) = key.split_last_chunk::<4>()?;
+    let (topic, rest) = std::str::from_utf8(names).ok()?.split_once('\0')?;
+    Some((topic, rest.strip_suffix('\0')?, i32::from_be_bytes(*queue)))
+}
+
+impl Offsets {
+    /// Loads the offsets that were stored.
+    ///
+    /// # Errors
+    /// The metadata cannot be read.
+    pub fn load(db: Arc<Db>) -> Result<Self, DbError> {
+        let mut table: HashMap<String, Groups> = HashMap::new();
+        for (key, value) in db.load(Tree::Offsets)? {
+            match (decode_key(&key), value.first_chunk::<8>()) {
+                (Some((topic, group, queue)), Some(offset)) => {
+                    let groups = table.entry_ref(topic).or_default();
+                    groups.entry_ref(group).or_default().insert(queue, i64::from_be_bytes(*offset));
+                }
+                _ => tracing::error!(?key, "a stored offset does not parse; skipped"),
+            }
+        }
+        Ok(Self { table: RwLock::new(table), resets: RwLock::default(), db })
+    }
+
+    /// The group's offset in a queue: the first message it has not consumed.
+    #[must_use]
+    pub fn get(&self, topic: &str, group: &str, queue: i32) -> Option<i64> {
+        self.table.read().get(topic)?.get(group)?.get(&queue).copied()
+    }
+
+    /// Stores an offset. The number is for [`Db::stored`]; `None`: an administrator has just set another one, which stands.
+    pub fn commit(&self, topic: &str, group: &str, queue: i32, offset: i64) -> Option<u64> {
+        if self.is_reset(topic, group, queue) {
+            return None;
+        }
+        Some(self.set(topic, group, queue, offset))
+    }
+
+    fn set(&self, topic: &str, group: &str, queue: i32, offset: i64) -> u64 {
+        {
+            let mut table = self.table.write();
+            table.entry_ref(topic).or_default().entry_ref(group).or_default().insert(queue, offset);
+        }
+        self.db.put(Tree::Offsets, encode_key(topic, group, queue), offset.to_be_bytes().to_vec())
+    }
+
+    /// Sets an offset by an administrator's will; the group's next pull is sent there.
+    pub fn reset(&self, topic: &str, group: &str, queue: i32, offset: i64) -> u64 {
+        self.resets.write().insert((topic.to_owned(), group.to_owned(), queue), offset);
+        self.set(topic, group, queue, offset)
+    }
+
+    fn is_reset(&self, topic: &str, group: &str, queue: i32) -> bool {
+        let resets = self.resets.read();
+        !resets.is_empty() && resets.contains_key(&(topic.to_owned(), group.to_owned(), queue))
+    }
+
+    /// Where an administrator has sent the group; asked once, by its next pull.
+    #[must_use]
+    pub fn take_reset(&self, topic: &str, group: &str, queue: i32) -> Option<i64> {
+        if self.resets.read().is_empty() {
+            return None;
+        }
+        self.resets.write().remove(&(topic.to_owned(), group.to_owned(), queue))
+    }
+
+    /// Topics in which the group has offsets.
+    #[must_use]
+    pub fn topics_of(&self, group: &str) -> Vec<String> {
+        let table = self.table.read();
+        table.iter().filter(|(_, groups)| groups.contains_key(group)).map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Groups that have offsets in the topic.
+    #[must_use]
+    pub fn groups_of(&self, topic: &str) -> Vec<String> {
+        self.table.read().get(topic).map(|groups| groups.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Forgets everything about a topic.
+    pub fn remove_topic(&self, topic: &str) {
+        let removed = self.table.write().remove(topic).unwrap_or_default();
+        for (group, queues) in removed {
+            self.forget(topic, &group, &queues);
+        }
+    }
+
+    /// Forgets everything about a group.
+    pub fn remove_group(&self, group: &str) {
+        let mut removed = Vec::new();
+        for (topic, groups) in self.table.write().iter_mut() {
+            if let Some(queues) = groups.remove(group) {
+                removed.push((topic.clone(), queues));
+            }
+        }
+        for (topic, queues) in removed {
+            self.forget(&topic, group, &queues);
+        }
+    }
+
+    fn forget(&self, topic: &str, group: &str, queues: &Queues) {
+        for queue in queues.keys() {
+            self.db.remove(Tree::Offsets, encode_key(topic, group, *queue));
+        }
+    }
+
+    /// RocketMQ's form of the whole table: offsets by queue, by `topic@group`.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<String, Queues> {
+        let table = self.table.read();
+        let rows = table.iter().flat_map(|(topic, groups)| {
+            groups.iter().map(move |(group, queues)| (format!("{topic}@{group}"), queues.clone()))
+        });
+        rows.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answered_commit_is_there_after_a_new_start() {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let db = Arc::new(Db::open(dir.path()).unwrap());
+            let offsets = Offsets::load(Arc::clone(&db)).unwrap();
+            for queue in 0..100 {
+                offsets.commit("T", "G", queue, i64::from(queue) * 10);
+            }
+            let number = offsets.commit("T", "G", 7, 77).unwrap();
+            db.stored(number).await.unwrap();
+        }
+        let db = Arc::new(Db::open(dir.path()).unwrap());
+        let offsets = Offsets::load(db).unwrap();
+        assert_eq!(offsets.get("T", "G", 7), Some(77));
+        assert_eq!(offsets.get("T", "G", 99), Some(990));
+        assert_eq!(offsets.get("T", "H", 99), None);
+    }
+
+    #[test]
+    fn a_reset_stands_against_late_commits_until_it_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = Offsets::load(Arc::new(Db::open(dir.path()).unwrap())).unwrap();
+        offsets.commit("T", "G", 0, 50);
+        offsets.reset("T", "G", 0, 5);
+        assert_eq!(offsets.commit("T", "G", 0, 51), None);
+        assert_eq!(offsets.get("T", "G", 0), Some(5));
+        assert_eq!(offsets.take_reset("T", "G", 0), Some(5));
+        assert_eq!(offsets.take_reset("T", "G", 0), None);
+        assert!(offsets.commit("T", "G", 0, 6).is_some());
+    }
+
+    #[test]
+    fn keys_keep_their_parts() {
+        assert_eq!(decode_key(&encode_key("T@x", "%G|", -3)), Some(("T@x", "%G|", -3)));
+        assert_eq!(decode_key(b"abc"), None);
+    }
+}

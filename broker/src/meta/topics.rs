@@ -1,0 +1,143 @@
+//! Topics of this broker and their settings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hashbrown::HashMap;
+use orbitmq_common::name;
+use orbitmq_common::protocol::body::route::perm;
+use orbitmq_common::protocol::body::topic::{DataVersion, TopicConfig, TopicTable};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::meta::db::{Db, DbError, Tree};
+
+/// Milliseconds since the epoch.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Counts changes of a table; its value is the version that others compare.
+#[derive(Debug)]
+pub(crate) struct Version(watch::Sender<DataVersion>);
+
+impl Version {
+    pub(crate) fn new() -> Self {
+        Self(watch::channel(DataVersion { counter: 0, state_version: 0, timestamp: now_ms() }).0)
+    }
+
+    pub(crate) fn current(&self) -> DataVersion {
+        *self.0.borrow()
+    }
+
+    pub(crate) fn bump(&self) {
+        self.0.send_modify(|version| {
+            version.counter += 1;
+            version.timestamp = now_ms();
+        });
+    }
+}
+
+/// The topics.
+pub struct Topics {
+    table: RwLock<HashMap<String, Arc<TopicConfig>>>,
+    creating: Mutex<()>,
+    version: Version,
+    db: Arc<Db>,
+}
+
+impl Topics {
+    /// Loads the topics that were stored.
+    ///
+    /// # Errors
+    /// The metadata cannot be read.
+    pub fn load(db: Arc<Db>) -> Result<Self, DbError> {
+        let mut table = HashMap::new();
+        for (key, value) in db.load(Tree::Topics)? {
+            match serde_json::from_slice::<TopicConfig>(&value) {
+                Ok(config) => drop(table.insert(config.topic_name.clone(), Arc::new(config))),
+                Err(error) => {
+                    tracing::error!(topic = %String::from_utf8_lossy(&key), %error, "settings of a topic do not parse; skipped");
+                }
+            }
+        }
+        Ok(Self { table: RwLock::new(table), creating: Mutex::default(), version: Version::new(), db })
+    }
+
+    /// A topic's settings.
+    #[must_use]
+    pub fn get(&self, topic: &str) -> Option<Arc<TopicConfig>> {
+        self.table.read().get(topic).cloned()
+    }
+
+    /// Version of the table now.
+    #[must_use]
+    pub fn version(&self) -> DataVersion {
+        self.version.current()
+    }
+
+    /// Told on every change.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<DataVersion> {
+        self.version.0.subscribe()
+    }
+
+    /// Creates or replaces a topic. The number is for [`Db::stored`].
+    pub fn put(&self, config: TopicConfig) -> u64 {
+        let number = self.store(&config);
+        self.table.write().insert(config.topic_name.clone(), Arc::new(config));
+        self.version.bump();
+        number
+    }
+
+    fn store(&self, config: &TopicConfig) -> u64 {
+        let value = serde_json::to_vec(config).unwrap_or_default();
+        self.db.put(Tree::Topics, config.topic_name.clone().into_bytes(), value)
+    }
+
+    /// Creates a topic unless it is there; either way its settings.
+    pub fn ensure(&self, topic: &str, make: impl FnOnce() -> TopicConfig) -> Arc<TopicConfig> {
+        if let Some(config) = self.get(topic) {
+            return config;
+        }
+        let _one_at_a_time = self.creating.lock();
+        if let Some(config) = self.get(topic) {
+            return config;
+        }
+        let config = Arc::new(make());
+        self.store(&config);
+        self.table.write().insert(topic.to_owned(), Arc::clone(&config));
+        self.version.bump();
+        tracing::info!(topic, queues = config.write_queue_nums, perm = config.perm, "topic created");
+        config
+    }
+
+    /// The topic of a group's returned messages, made when missing.
+    pub fn ensure_retry(&self, group: &str, queues: i32) -> Arc<TopicConfig> {
+        let topic = name::retry_topic(group);
+        self.ensure(&topic, || TopicConfig::new(topic.clone(), queues.max(1), perm::READ | perm::WRITE))
+    }
+
+    /// Removes a topic. Returns the number for [`Db::stored`], or `None` when there was none.
+    pub fn remove(&self, topic: &str) -> Option<u64> {
+        self.table.write().remove(topic)?;
+        self.version.bump();
+        Some(self.db.remove(Tree::Topics, topic.as_bytes().to_vec()))
+    }
+
+    /// All topics with the table's version.
+    #[must_use]
+    pub fn snapshot(&self) -> TopicTable {
+        let table = self.table.read();
+        let topics: BTreeMap<_, _> =
+            table.iter().map(|(name, config)| (name.clone(), config.as_ref().clone())).collect();
+        TopicTable { data_version: self.version(), topic_config_table: topics, ..TopicTable::default() }
+    }
+
+    /// Names of all topics.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.table.read().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,104 @@
+//! The one place where errors become codes and remarks of the wire.
+
+use orbitmq_common::name::NameError;
+use orbitmq_common::protocol::code::response;
+use orbitmq_common::protocol::fields::FieldError;
+use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::protocol::relaxed::BodyError;
+
+use crate::meta::db::DbError;
+use crate::store::error::{AppendError, Poisoned, ReadError};
+use crate::subscription::FilterError;
+
+/// Why a request is not done: a code for the client and a remark for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// One of [`response`].
+    pub code: i32,
+    /// Cause and cure.
+    pub remark: String,
+}
+
+impl Refusal {
+    /// A refusal with its cause and cure.
+    pub fn new(code: i32, remark: impl Into<String>) -> Self {
+        Self { code, remark: remark.into() }
+    }
+
+    /// A parameter that cannot be.
+    pub fn invalid(remark: impl Into<String>) -> Self {
+        Self::new(response::INVALID_PARAMETER, remark)
+    }
+
+    /// The topic is not there.
+    #[must_use]
+    pub fn no_topic(topic: &str, cure: &str) -> Self {
+        Self::new(response::TOPIC_NOT_EXIST, format!("topic '{topic}' does not exist at this broker; {cure}"))
+    }
+
+    /// The answer that carries this refusal.
+    #[must_use]
+    pub fn answer(self, request: &Frame) -> Frame {
+        request.refuse(self.code, self.remark)
+    }
+}
+
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Self {
+        Self::invalid(format!("the request's header does not fit: {error}"))
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<NameError> for Refusal {
+    fn from(error: NameError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<FilterError> for Refusal {
+    fn from(error: FilterError) -> Self {
+        Self::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string())
+    }
+}
+
+impl From<DbError> for Refusal {
+    fn from(error: DbError) -> Self {
+        Self::new(response::SYSTEM_ERROR, format!("the change is in memory but could not be stored: {error}"))
+    }
+}
+
+impl From<Poisoned> for Refusal {
+    fn from(error: Poisoned) -> Self {
+        Self::new(response::SERVICE_NOT_AVAILABLE, error.to_string())
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        let code = match &error {
+            AppendError::Busy { .. } => response::SYSTEM_BUSY,
+            AppendError::TooLarge { .. }
+            | AppendError::IllegalTopic { .. }
+            | AppendError::MixedBatch
+            | AppendError::IllegalRecord(_) => response::MESSAGE_ILLEGAL,
+            AppendError::Poisoned(_)
+            | AppendError::DiskFull { .. }
+            | AppendError::Reserve { .. }
+            | AppendError::Closed => response::SERVICE_NOT_AVAILABLE,
+        };
+        let prefix = if code == response::SYSTEM_BUSY { "[REJECTREQUEST]" } else { "" };
+        Self::new(code, format!("{prefix}{error}"))
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        Self::new(response::SYSTEM_ERROR, error.to_string())
+    }
+}
