@@ -55,13 +55,7 @@ pub struct Builder {
 
 impl Builder {
     /// Goes on from where recovery ended.
-    pub fn new(
-        log: Arc<CommitLog>,
-        derived: Arc<Derived>,
-        built: Built,
-        bell: Arc<Bell>,
-        keeper: Arc<Bell>,
-    ) -> Self {
+    pub fn new(log: Arc<CommitLog>, derived: Arc<Derived>, built: Built, bell: Arc<Bell>, keeper: Arc<Bell>) -> Self {
         let announced = watch::Sender::new(Announced { offset: built.offset, stopped: false });
         Self { log, derived, built: Mutex::new(built), announced, bell, keeper, stop: AtomicBool::new(false) }
     }
@@ -90,16 +84,15 @@ impl Builder {
         }
         let limit = built.offset.saturating_add(STRIDE);
         let mut last = (built.last, built.timestamp);
-        let (mut at, bad) =
-            scan::walk(&self.log.segments, built.offset, confirmed, Trust::Form, &mut |view| {
-                if let Some(queue) = self.derived.apply(view)
-                    && grown.last().is_none_or(|newest| !Arc::ptr_eq(newest, &queue))
-                {
-                    grown.push(queue);
-                }
-                last = (Some(view.physical_offset), view.store_timestamp);
-                view.physical_offset < limit
-            });
+        let (mut at, bad) = scan::walk(&self.log.segments, built.offset, confirmed, Trust::Form, &mut |view| {
+            if let Some(queue) = self.derived.apply(view)
+                && grown.last().is_none_or(|newest| !Arc::ptr_eq(newest, &queue))
+            {
+                grown.push(queue);
+            }
+            last = (Some(view.physical_offset), view.store_timestamp);
+            view.physical_offset < limit
+        });
         if at == built.offset {
             let next = scan::find_sound(&self.log.segments, at + 1).filter(|next| *next < confirmed);
             let reason = bad.unwrap_or_else(|| "no record".to_owned());

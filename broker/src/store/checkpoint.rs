@@ -6,7 +6,7 @@
 //! ```text
 //! magic 8 | length of the rest 4 | checksum of the rest 4 |
 //! log offset 8 | last record: offset 8, checksum 4 | first log offset 8 | store time 8 | queue file entries 8 |
-//! index file: name length 2, name; next entry 4 |
+//! index files 4: (name length 2, name, next entry 4) … |
 //! deleted topics 4: (name length 2, name, log offset 8) … | queues 4: (topic length 2, topic, id 4, min 8, max 8) …
 //! ```
 
@@ -93,8 +93,11 @@ impl Checkpoint {
         put(&mut rest, self.min_physical);
         put(&mut rest, self.timestamp.cast_unsigned());
         put(&mut rest, self.queue_file_entries);
-        put_text(&mut rest, &self.index.file);
-        rest.extend_from_slice(&self.index.count.to_be_bytes());
+        put_len(&mut rest, self.index.len());
+        for (name, count) in &self.index {
+            put_text(&mut rest, name);
+            rest.extend_from_slice(&count.to_be_bytes());
+        }
         put_len(&mut rest, self.deleted.len());
         for (topic, upto) in &self.deleted {
             put_text(&mut rest, topic);
@@ -132,10 +135,13 @@ impl Checkpoint {
             min_physical: fields.u64()?,
             timestamp: fields.u64()?.cast_signed(),
             queue_file_entries: fields.u64()?,
-            index: IndexMark { file: fields.text()?, count: fields.u32()? },
+            index: Vec::new(),
             deleted: Vec::new(),
             queues: Vec::new(),
         };
+        for _ in 0..fields.u32()? {
+            checkpoint.index.push((fields.text()?, fields.u32()?));
+        }
         for _ in 0..fields.u32()? {
             checkpoint.deleted.push((fields.text()?, fields.u64()?));
         }
@@ -153,7 +159,8 @@ pub fn store_peer(io: &dyn Io, dir: &Path, timestamp: i64, confirmed: u64) -> io
     let file = io.create(&path)?;
     io.set_len(&file, &path, PEER_LEN)?;
     let mut bytes = Vec::with_capacity(40);
-    for word in [timestamp.cast_unsigned(), timestamp.cast_unsigned(), timestamp.cast_unsigned(), confirmed, confirmed] {
+    for word in [timestamp.cast_unsigned(), timestamp.cast_unsigned(), timestamp.cast_unsigned(), confirmed, confirmed]
+    {
         put(&mut bytes, word);
     }
     write_all_at(io, &file, &path, &bytes, 0)?;
@@ -202,4 +209,37 @@ impl<'a> Fields<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn sample() -> Checkpoint {
+        Checkpoint {
+            offset: 1 << 40,
+            witness: Some((77, 99)),
+            min_physical: 3,
+            timestamp: 1_700_000_000_000,
+            queue_file_entries: 300_000,
+            index: vec![("20260101000000000".to_owned(), 5)],
+            deleted: vec![("gone".to_owned(), 12)],
+            queues: vec![QueueMark { topic: Arc::from("a"), id: 7, min: 1, max: 9 }],
+        }
+    }
+
+    #[test]
+    fn the_stable_form_reads_back() {
+        assert_eq!(Checkpoint::decode(&sample().encode()), Some(sample()));
+        let empty = Checkpoint::default();
+        assert_eq!(Checkpoint::decode(&empty.encode()), Some(empty));
+    }
+
+    #[test]
+    fn any_wrong_byte_is_noticed() {
+        let bytes = sample().encode();
+        for at in 0..bytes.len() {
+            let mut wrong = bytes.clone();
+            wrong[at] ^= 0x40;
+            assert_eq!(Checkpoint::decode(&wrong), None, "byte {at}");
+            assert_eq!(Checkpoint::decode(&bytes[..at]), None, "cut at {at}");
+        }
+    }
+}

@@ -80,9 +80,9 @@ impl Flusher {
         if bytes.is_empty() {
             return Ok(());
         }
-        let written = segment.writer().and_then(|file| {
-            write_all_at(&*self.io, &file, segment.path(), bytes, offset - segment.base())
-        });
+        let written = segment
+            .writer()
+            .and_then(|file| write_all_at(&*self.io, &file, segment.path(), bytes, offset - segment.base()));
         written.map_err(|error| format!("writing {} at {offset} failed: {error}", segment.path().display()))
     }
 

@@ -18,14 +18,8 @@ use crate::store::options::IndexSize;
 /// Keys that make a merge worth while.
 pub const MERGE_AT: usize = 64 << 10;
 
-/// What a checkpoint says of the index.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct IndexMark {
-    /// Name of the last file, empty if there is none.
-    pub file: String,
-    /// Its next entry.
-    pub count: u32,
-}
+/// What a checkpoint says of the index: its files and the next entry of each.
+pub type IndexMark = Vec<(String, u32)>;
 
 /// The key index.
 #[derive(Debug)]
@@ -51,27 +45,27 @@ pub struct KeyQuery {
 impl Index {
     /// Opens the index as a checkpoint describes it; `None` if the files disagree, and the index must be built anew.
     pub fn open(io: Arc<dyn Io>, dir: PathBuf, size: IndexSize, mark: &IndexMark) -> io::Result<Option<Self>> {
-        let mut files = Vec::new();
-        for name in names(&dir)? {
-            if name > mark.file {
-                // Begun after the checkpoint: its keys come again from the log.
-                io.remove(&dir.join(name))?;
-                continue;
-            }
-            match IndexFile::open(dir.join(&name), size) {
-                Ok(file) => files.push(file),
+        let last = mark.last().map(|(name, _)| name.as_str()).unwrap_or_default();
+        for name in names(&dir)?.into_iter().filter(|name| name.as_str() > last) {
+            // Begun after the checkpoint: its keys come again from the log.
+            io.remove(&dir.join(name))?;
+        }
+        let mut files = Vec::with_capacity(mark.len());
+        for (name, count) in mark {
+            match IndexFile::open(dir.join(name), size) {
+                Ok(mut file) if file.header.count >= *count => {
+                    file.header.count = *count;
+                    files.push(file);
+                }
+                Ok(_) => {
+                    tracing::warn!(file = name, "keys are missing in the key index: it is built anew");
+                    return Ok(None);
+                }
                 Err(error) => {
                     tracing::warn!(file = name, %error, "the key index is built anew");
                     return Ok(None);
                 }
             }
-        }
-        match files.last_mut() {
-            Some(last) if last.name() == mark.file && last.header.count >= mark.count.max(1) => {
-                last.header.count = mark.count.max(1);
-            }
-            None if mark.file.is_empty() => {}
-            _ => return Ok(None),
         }
         Ok(Some(Self { io, dir, size, young: Mutex::default(), files: RwLock::new(files) }))
     }
@@ -124,7 +118,7 @@ impl Index {
         for file in files.iter().rev().take(2) {
             file.sync(&*self.io)?;
         }
-        Ok(files.last().map(|file| IndexMark { file: file.name(), count: file.header.count }).unwrap_or_default())
+        Ok(files.iter().map(|file| (file.name(), file.header.count)).collect())
     }
 
     /// Store time and log offset of the last key.
@@ -215,4 +209,21 @@ fn date(days: u64) -> (u64, u64, u64) {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_have_dates() {
+        assert_eq!(date(0), (1970, 1, 1));
+        assert_eq!(date(11_016), (2000, 2, 29));
+        assert_eq!(date(20_778), (2026, 11, 21));
+    }
+
+    #[test]
+    fn names_grow() {
+        let first = next_name("");
+        assert_eq!(first.len(), 17);
+        assert!(next_name(&first) > first);
+        assert_eq!(next_name("99991231235959998"), "99991231235959999");
+    }
+}

@@ -151,8 +151,7 @@ impl IndexFile {
                 pages.push((page_at, page));
             }
             let place = ((slot - first) * 4) as usize;
-            let cell =
-                pages.last_mut().and_then(|page| page.1.get_mut(place..)).and_then(<[u8]>::first_chunk_mut::<4>);
+            let cell = pages.last_mut().and_then(|page| page.1.get_mut(place..)).and_then(<[u8]>::first_chunk_mut::<4>);
             let (Some(cell), Some(link)) = (cell, previous.get_mut(*at as usize)) else { continue };
             let newest = u32::from_be_bytes(*cell);
             *link = match before {
@@ -252,12 +251,10 @@ impl Header {
     }
 
     fn decode(raw: &[u8; HEADER_LEN as usize]) -> Self {
-        let word = |at: usize| {
-            raw.get(at..).and_then(<[u8]>::first_chunk::<8>).map_or(0, |bytes| u64::from_be_bytes(*bytes))
-        };
-        let half = |at: usize| {
-            raw.get(at..).and_then(<[u8]>::first_chunk::<4>).map_or(0, |bytes| u32::from_be_bytes(*bytes))
-        };
+        let word =
+            |at: usize| raw.get(at..).and_then(<[u8]>::first_chunk::<8>).map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let half =
+            |at: usize| raw.get(at..).and_then(<[u8]>::first_chunk::<4>).map_or(0, |bytes| u32::from_be_bytes(*bytes));
         Self {
             begin_timestamp: word(0).cast_signed(),
             end_timestamp: word(8).cast_signed(),

@@ -90,11 +90,7 @@ impl Store {
         Ok(places)
     }
 
-    fn append_encoded(
-        &self,
-        records: &[NewRecord<'_>],
-        placed: &mut dyn FnMut(Appended),
-    ) -> Result<(), AppendError> {
+    fn append_encoded(&self, records: &[NewRecord<'_>], placed: &mut dyn FnMut(Appended)) -> Result<(), AppendError> {
         let Some(first) = records.first() else { return Ok(()) };
         if records.iter().any(|record| record.topic != first.topic || record.queue_id != first.queue_id) {
             return Err(AppendError::MixedBatch);

@@ -35,7 +35,8 @@ pub struct Threads {
 
 /// Opens a directory and starts the threads.
 pub fn open(options: Options) -> Result<(Arc<Shared>, Threads), OpenError> {
-    if options.segment_size < 4_096 || options.segment_size > i32::MAX as u64 || options.segment_size % 8 != 0 {
+    if options.segment_size < 4_096 || options.segment_size > i32::MAX as u64 || !options.segment_size.is_multiple_of(8)
+    {
         return Err(OpenError::Options("a segment takes 4 KiB to 2 GiB, a multiple of 8 bytes: change segment_size"));
     }
     for dir in ["commitlog", "consumequeue", "index"].map(|name| options.dir.join(name)) {

@@ -206,6 +206,3 @@ impl Drop for Durable<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -348,14 +348,7 @@ impl Queue {
     }
 
     /// Writes entries at an offset.
-    pub fn write(
-        &self,
-        files: &Files,
-        from: u64,
-        bytes: &[u8],
-        begin: u64,
-        changed: &mut Vec<u64>,
-    ) -> io::Result<()> {
+    pub fn write(&self, files: &Files, from: u64, bytes: &[u8], begin: u64, changed: &mut Vec<u64>) -> io::Result<()> {
         let (mut at, mut rest) = (from, bytes);
         while !rest.is_empty() {
             let number = self.file_of(at);

@@ -99,13 +99,8 @@ pub fn read(shared: &Shared, queue: &Arc<Queue>, offset: i64, limit: ReadLimit, 
         let status = if from == max { ReadStatus::OffsetAtEnd } else { ReadStatus::OffsetTooLarge };
         return Read::nothing(status, max, min, max);
     }
-    let mut reading = Reading {
-        shared,
-        queue,
-        limit,
-        out: Read::nothing(ReadStatus::NoMatch, from, min, max),
-        open: None,
-    };
+    let mut reading =
+        Reading { shared, queue, limit, out: Read::nothing(ReadStatus::NoMatch, from, min, max), open: None };
     reading.run(from, max, accept);
     reading.finish()
 }

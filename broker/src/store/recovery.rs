@@ -256,11 +256,15 @@ impl Recovery<'_> {
 
 fn rewrite(io: &dyn Io, segment: &Segment, from: u64) -> io::Result<()> {
     let file = segment.writer()?;
+    let mut copy = Vec::new();
     for range in scan::written_ranges(segment, from) {
         let bytes = segment.view(range.start, range.end).unwrap_or_default();
         for (index, piece) in bytes.chunks(1 << 20).enumerate() {
             let at = range.start - segment.base() + ((index as u64) << 20);
-            write_all_at(io, &file, segment.path(), &piece.to_vec(), at)?;
+            // By way of a copy: the piece is a view of the very pages that are written.
+            copy.clear();
+            copy.extend_from_slice(piece);
+            write_all_at(io, &file, segment.path(), &copy, at)?;
         }
     }
     io.sync_data(&file, segment.path())

@@ -69,15 +69,14 @@ pub fn rebuild(segments: &Segments, derived: &Derived, queues: &[Arc<Queue>], up
     let mut failure = None;
     let mut at = segments.start();
     while failure.is_none() {
-        let (stopped, bad) = scan::walk(segments, at, upto, Trust::Form, &mut |view| {
-            match gather(derived, &mut gathered, view) {
+        let (stopped, bad) =
+            scan::walk(segments, at, upto, Trust::Form, &mut |view| match gather(derived, &mut gathered, view) {
                 Ok(()) => true,
                 Err(error) => {
                     failure = Some(error);
                     false
                 }
-            }
-        });
+            });
         // Over damage: the entries of what lies in it stay blank.
         match bad.and_then(|_| scan::find_sound(segments, stopped + 1)) {
             Some(next) if next < upto => at = next,

@@ -64,7 +64,11 @@ fn follow(shared: &Shared) -> io::Result<()> {
         }
         let keep = queue.file_of(shared.min_of(&queue).min(max.saturating_sub(1)));
         let mut removed = false;
-        for entry in std::fs::read_dir(queue.dir())? {
+        let listing = match std::fs::read_dir(queue.dir()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            listing => listing?,
+        };
+        for entry in listing {
             let path = entry?.path();
             let base = path.file_name().and_then(|name| name.to_str()).and_then(file_base);
             if base.is_some_and(|base| base / queue.file_len() < keep) {

@@ -1,1 +1,10 @@
-//! Tests.
+//! The store as its callers see it.
+
+mod basics;
+mod crash;
+mod derived;
+mod faults;
+mod keep;
+mod model;
+mod power;
+mod support;

@@ -1,0 +1,194 @@
+//! Queues and index that are missing or wrong: the log is right.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use orbitmq_common::message::record::RecordView;
+use tempfile::tempdir;
+
+use crate::store::Store;
+use crate::store::checkpoint::{Checkpoint, FILE};
+use crate::store::search::KeySearch;
+use crate::store::tests::support::*;
+
+fn by_key<'a>(topic: &'a str, key: &'a str) -> KeySearch<'a> {
+    KeySearch { topic, key, max: 10_000, begin: 0, end: i64::MAX, unique: false }
+}
+
+/// Asserts that every message is found by its keys.
+fn assert_indexed(store: &Store, count: usize) {
+    for key in 0..10 {
+        let key = format!("k{key}");
+        let found: usize =
+            ["alpha", "beta", "gamma"].iter().map(|topic| store.query(by_key(topic, &key)).records.len()).sum();
+        assert_eq!(found, count / 10, "records with {key}");
+    }
+    for number in [0, 1, count / 2, count - 1] {
+        let id = format!("id-{number}");
+        let topic = ["alpha", "beta", "gamma"][number % 3];
+        let unique = KeySearch { unique: true, ..by_key(topic, &id) };
+        assert_eq!(store.query(unique).records.len(), 1, "{id}");
+    }
+}
+
+#[test]
+fn keys_lead_to_records_newest_first() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    let mut expected = Expected::new();
+    fill(&store, 900, &mut expected);
+    settle(&store);
+    // From memory, from files, and from both.
+    assert_indexed(&store, 900);
+    store.shared.derived.write_out(u64::MAX).unwrap();
+    assert_indexed(&store, 900);
+    assert!(files(dir.path(), "/index/").len() > 2, "the files fill up");
+    let found = store.query(KeySearch { max: 5, ..by_key("alpha", "all") });
+    let offsets: Vec<u64> =
+        found.records.iter().map(|record| RecordView::parse(record).unwrap().physical_offset).collect();
+    assert_eq!(offsets.len(), 5);
+    assert!(offsets.is_sorted_by(|a, b| a > b));
+    assert!(found.last_update_physical > 0 && found.last_update_timestamp > 0);
+    assert!(store.query(by_key("alpha", "nothing")).records.is_empty());
+    assert!(store.query(KeySearch { unique: true, ..by_key("alpha", "k1") }).records.is_empty());
+    let past = KeySearch { end: 1, ..by_key("alpha", "all") };
+    assert!(store.query(past).records.is_empty());
+}
+
+fn prepared(dir: &Path) -> Expected {
+    let store = open(dir);
+    let mut expected = Expected::new();
+    fill(&store, 600, &mut expected);
+    settle(&store);
+    crate::store::keeper::make_checkpoint(&store.shared).unwrap();
+    fill(&store, 300, &mut expected);
+    settle(&store);
+    expected
+}
+
+/// Does something to every derived file in turn, and asserts that the store opens and holds everything.
+fn after_each(index_too: bool, harm: &dyn Fn(&Path)) {
+    let dir = tempdir().unwrap();
+    for closed in [false, true] {
+        let origin = dir.path().join(format!("origin-{closed}"));
+        let expected = prepared(&origin);
+        if closed {
+            open(&origin).close().unwrap();
+        }
+        let harmed = ["consumequeue/", "/index/", FILE].iter().flat_map(|kind| files(&origin, kind));
+        for (number, victim) in harmed.enumerate() {
+            let copy = dir.path().join(format!("{closed}-{number}"));
+            copy_dir(&origin, &copy);
+            harm(&copy.join(victim.strip_prefix(&origin).unwrap()));
+            let store = open(&copy);
+            assert_holds(&store, &expected);
+            assert_eq!(store.stats().damaged, 0);
+            // RocketMQ's index files carry no checksum: single wrong bytes in them go unnoticed.
+            if index_too || !victim.to_string_lossy().contains("/index/") {
+                assert_indexed(&store, 900);
+            }
+            drop(store);
+            std::fs::remove_dir_all(copy).unwrap();
+        }
+    }
+}
+
+#[test]
+fn missing_derived_files_are_built_again() {
+    after_each(true, &|path| std::fs::remove_file(path).unwrap());
+}
+
+#[test]
+fn zeroed_derived_files_are_built_again() {
+    after_each(false, &|path| {
+        let len = std::fs::metadata(path).unwrap().len();
+        std::fs::write(path, vec![0; usize::try_from(len).unwrap()]).unwrap();
+    });
+}
+
+#[test]
+fn short_derived_files_are_built_again() {
+    after_each(true, &|path| {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    });
+}
+
+#[test]
+fn damaged_derived_files_are_built_again() {
+    after_each(false, &|path| {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(&[0xA5; 300], 130).unwrap();
+    });
+}
+
+#[test]
+fn without_any_derived_file_everything_is_found() {
+    let dir = tempdir().unwrap();
+    let expected = prepared(dir.path());
+    for gone in ["consumequeue", "index"] {
+        std::fs::remove_dir_all(dir.path().join(gone)).unwrap();
+    }
+    let store = open(dir.path());
+    assert_holds(&store, &expected);
+    assert_indexed(&store, 900);
+    drop(store);
+    std::fs::remove_file(dir.path().join(FILE)).unwrap();
+    let store = open(dir.path());
+    assert_holds(&store, &expected);
+    assert_indexed(&store, 900);
+}
+
+#[test]
+fn a_checkpoint_of_another_log_is_not_believed() {
+    let dir = tempdir().unwrap();
+    let expected = prepared(dir.path());
+    let mut checkpoint = Checkpoint::load(dir.path()).unwrap();
+    checkpoint.witness = checkpoint.witness.map(|(at, sum)| (at, sum ^ 1));
+    for queue in &mut checkpoint.queues {
+        queue.max += 5;
+    }
+    checkpoint.store(&crate::store::io::Disk, dir.path()).unwrap();
+    let store = open(dir.path());
+    assert_holds(&store, &expected);
+    assert_indexed(&store, 900);
+}
+
+#[test]
+fn opening_after_a_checkpoint_reads_the_tail_alone() {
+    let dir = tempdir().unwrap();
+    prepared(dir.path());
+    let offset = Checkpoint::load(dir.path()).unwrap().offset;
+    let store = open(dir.path());
+    assert!(offset > 0 && store.shared.checked_from == offset);
+}
+
+#[test]
+fn a_deleted_topic_stays_deleted_and_begins_again() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    for number in 0..100_u8 {
+        put(&store, "gone", 0, &[number]);
+        put(&store, "kept", 0, &[number]);
+    }
+    settle(&store);
+    store.shared.derived.write_out(u64::MAX).unwrap();
+    store.delete_topic("gone");
+    assert_eq!(store.topics(), ["kept"]);
+    assert!(files(dir.path(), "consumequeue/gone").is_empty());
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.topics(), ["kept"]);
+    assert_eq!(put(&store, "gone", 0, b"new").queue_offset, 0);
+    settle(&store);
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(drain(&store, "gone", 0), [(0, b"new".to_vec())]);
+    drop(store);
+    // With nothing but the log, the later life of the topic counts.
+    std::fs::remove_file(dir.path().join(FILE)).unwrap();
+    let store = open(dir.path());
+    assert_eq!(drain(&store, "gone", 0), [(0, b"new".to_vec())]);
+    assert_eq!(drain(&store, "kept", 0).len(), 100);
+}
