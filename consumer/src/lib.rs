@@ -1,1 +1,61 @@
-//! OrbitMQ's consumer library.
+//! OrbitMQ's consumer: takes messages from OrbitMQ and from Apache RocketMQ.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use orbitmq_consumer::Consumer;
+//!
+//! let consumer =
+//!     Consumer::builder().nameservers(["127.0.0.1:9876"]).group("mailer").subscribe("users", "*").build().await?;
+//! while let Some(delivery) = consumer.next().await {
+//!     match std::str::from_utf8(delivery.body()) {
+//!         Ok(address) => {
+//!             println!("a mail to {address}");
+//!             delivery.ack();
+//!         }
+//!         Err(_) => delivery.retry_later().await?,
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Three ways to take messages, of which one consumer may use any:
+//!
+//! - as a [`futures_core::Stream`] of [`Delivery`], or with [`Consumer::next`];
+//! - [`Consumer::poll`] takes up to so many, waiting at most so long;
+//! - [`Consumer::run`] hands each message to a function, several at once.
+//!
+//! The members of a group share the queues of its topics ([`assign`]). A delivery that is acknowledged is done; offsets are
+//! stored at the broker in order of completion, so that after a crash the group sees again what was not done, and a little
+//! of what was. [`Delivery::retry_later`] gives a message back to its broker, which delivers it again after a delay and
+//! moves it to the group's dead letters after too many times. A delivery that is dropped is neither: this consumer delivers
+//! it again after [`ConsumerBuilder::redeliver_after`], and its queue's stored offset does not move past it.
+//!
+//! Dropping a consumer stops it where it stands; [`Consumer::close`] waits for deliveries in hand, stores offsets and
+//! hands the queues over at once.
+#![deny(missing_docs)]
+
+pub mod assign;
+mod broadcast;
+mod commit;
+pub mod config;
+pub mod consumer;
+mod core;
+pub mod deliver;
+pub mod error;
+mod fetch;
+mod heartbeat;
+mod locks;
+mod notices;
+pub mod offsets;
+mod queue;
+mod rebalance;
+mod send_back;
+mod shelf;
+mod start;
+
+pub use config::{ConsumerBuilder, StartFrom};
+pub use consumer::Consumer;
+pub use deliver::Delivery;
+pub use error::{BuildError, RetryError};
+pub use orbitmq_common::message::message::StoredMessage;

@@ -1,0 +1,1 @@
+//! Checks of sharing queues, against RocketMQ's results.

@@ -1,0 +1,316 @@
+//! Settings of a consumer and their defaults.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use orbitmq_common::net::client::ClientOptions;
+use orbitmq_common::protocol::body::heartbeat::ConsumeFromWhere;
+use orbitmq_common::protocol::frame::Encoding;
+use orbitmq_common::route::finder::FinderOptions;
+
+use crate::assign::{Assign, Average};
+use crate::consumer::Consumer;
+use crate::error::BuildError;
+
+/// Where a group starts in a queue of which it has no stored offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StartFrom {
+    /// After the last message; in a young topic, all of which brokers still hold at hand, at the first one.
+    #[default]
+    Last,
+    /// At the first message.
+    First,
+    /// At the first message stored at or after this time.
+    Time(SystemTime),
+}
+
+impl StartFrom {
+    pub(crate) fn on_wire(self) -> ConsumeFromWhere {
+        match self {
+            Self::Last => ConsumeFromWhere::LastOffset,
+            Self::First => ConsumeFromWhere::FirstOffset,
+            Self::Time(_) => ConsumeFromWhere::Timestamp,
+        }
+    }
+}
+
+/// How the members of a group deal with its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Each message goes to one member.
+    Clustering,
+    /// Each goes to one member, and those of one queue come one after the other.
+    Ordered,
+    /// Every member gets every message; offsets are kept in a file of this directory, or not at all.
+    Broadcasting(Option<PathBuf>),
+}
+
+/// A topic and what is wanted of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub topic: Arc<str>,
+    /// `TAG` or `SQL92`.
+    pub kind: &'static str,
+    pub expression: String,
+    /// Tags wanted; empty: all, or the broker alone filters.
+    pub tags: Vec<String>,
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub nameservers: Vec<String>,
+    pub group: String,
+    pub subscriptions: Vec<(String, &'static str, String)>,
+    pub mode: Mode,
+    pub start: StartFrom,
+    pub assign: Arc<dyn Assign>,
+    pub concurrency: usize,
+    pub max_in_hand: usize,
+    pub max_bytes_in_hand: usize,
+    pub max_per_queue: usize,
+    pub max_bytes_per_queue: usize,
+    pub max_span: i64,
+    pub pull_batch: i32,
+    pub suspend: Duration,
+    pub call_timeout: Duration,
+    pub commit: Duration,
+    pub rebalance: Duration,
+    pub heartbeat: Duration,
+    pub redeliver_after: Duration,
+    pub suspend_queue: Duration,
+    pub max_deliveries: Option<i32>,
+    pub max_body: usize,
+    pub close_within: Duration,
+    pub client: ClientOptions,
+    pub finder: FinderOptions,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            nameservers: Vec::new(),
+            group: String::new(),
+            subscriptions: Vec::new(),
+            mode: Mode::Clustering,
+            start: StartFrom::default(),
+            assign: Arc::new(Average),
+            concurrency: 20,
+            max_in_hand: 10_000,
+            max_bytes_in_hand: 256 * 1024 * 1024,
+            max_per_queue: 1_000,
+            max_bytes_per_queue: 64 * 1024 * 1024,
+            max_span: 2_000,
+            pull_batch: 32,
+            suspend: Duration::from_secs(15),
+            call_timeout: Duration::from_secs(3),
+            commit: Duration::from_secs(1),
+            rebalance: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(30),
+            redeliver_after: Duration::from_secs(5),
+            suspend_queue: Duration::from_secs(1),
+            max_deliveries: None,
+            max_body: 64 * 1024 * 1024,
+            close_within: Duration::from_secs(10),
+            client: ClientOptions::default(),
+            finder: FinderOptions::default(),
+        }
+    }
+}
+
+/// Collects the settings of a [`Consumer`]. Name servers, group and one subscription are required.
+#[derive(Debug, Clone, Default)]
+pub struct ConsumerBuilder {
+    pub(crate) config: Config,
+}
+
+impl ConsumerBuilder {
+    /// Name servers as `host:port`, one by one or joined with `;`.
+    #[must_use]
+    pub fn nameservers<S: AsRef<str>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
+        self.config.nameservers = orbitmq_common::route::finder::split_nameservers(servers);
+        self
+    }
+
+    /// Name of the group whose members share the messages. All members must subscribe to the same.
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.config.group = group.into();
+        self
+    }
+
+    /// Subscribes to a topic: to everything (`*`) or to messages with certain tags (`TagA || TagB`).
+    #[must_use]
+    pub fn subscribe(mut self, topic: impl Into<String>, tags: impl Into<String>) -> Self {
+        self.config.subscriptions.push((topic.into(), "TAG", tags.into()));
+        self
+    }
+
+    /// Subscribes to the messages of a topic whose properties fulfil an SQL92 condition, if its brokers filter so.
+    #[must_use]
+    pub fn subscribe_sql(mut self, topic: impl Into<String>, condition: impl Into<String>) -> Self {
+        self.config.subscriptions.push((topic.into(), "SQL92", condition.into()));
+        self
+    }
+
+    /// Messages of one queue come one after the other, in order: the next when the one before is acknowledged.
+    #[must_use]
+    pub fn ordered(mut self) -> Self {
+        self.config.mode = Mode::Ordered;
+        self
+    }
+
+    /// Every member of the group gets every message. Offsets are kept in a file below `directory`; without one every start
+    /// begins anew where [`ConsumerBuilder::start_from`] says.
+    #[must_use]
+    pub fn broadcasting(mut self, directory: Option<PathBuf>) -> Self {
+        self.config.mode = Mode::Broadcasting(directory);
+        self
+    }
+
+    /// Where the group starts in queues of which it has no stored offset (after the last message).
+    #[must_use]
+    pub fn start_from(mut self, start: StartFrom) -> Self {
+        self.config.start = start;
+        self
+    }
+
+    /// How the group's members share the queues ([`Average`]). All members must use the same.
+    #[must_use]
+    pub fn assignment(mut self, assign: impl Assign + 'static) -> Self {
+        self.config.assign = Arc::new(assign);
+        self
+    }
+
+    /// Messages that [`Consumer::run`] handles at once (20).
+    #[must_use]
+    pub fn concurrency(mut self, messages: usize) -> Self {
+        self.config.concurrency = messages.max(1);
+        self
+    }
+
+    /// Messages that this consumer holds at once, fetched ahead or delivered and not yet done (10,000 and 256 MiB).
+    #[must_use]
+    pub fn max_in_hand(mut self, messages: usize, bytes: usize) -> Self {
+        self.config.max_in_hand = messages.max(1);
+        self.config.max_bytes_in_hand = bytes.max(1);
+        self
+    }
+
+    /// Messages of one queue held at once (1,000 and 64 MiB).
+    #[must_use]
+    pub fn max_per_queue(mut self, messages: usize, bytes: usize) -> Self {
+        self.config.max_per_queue = messages.max(1);
+        self.config.max_bytes_per_queue = bytes.max(1);
+        self
+    }
+
+    /// Offsets that may lie between the oldest message of a queue that is not done and the newest fetched (2,000): this bounds
+    /// what is seen again after a crash.
+    #[must_use]
+    pub fn max_span(mut self, offsets: i64) -> Self {
+        self.config.max_span = offsets.max(1);
+        self
+    }
+
+    /// Messages that one request fetches (32, the most that brokers give by default).
+    #[must_use]
+    pub fn pull_batch(mut self, messages: i32) -> Self {
+        self.config.pull_batch = messages.clamp(1, 1024);
+        self
+    }
+
+    /// How long a broker holds a request for messages that are not there yet (15 s).
+    #[must_use]
+    pub fn long_poll(mut self, time: Duration) -> Self {
+        self.config.suspend = time;
+        self
+    }
+
+    /// How often offsets are stored (1 s).
+    #[must_use]
+    pub fn commit_every(mut self, time: Duration) -> Self {
+        self.config.commit = time;
+        self
+    }
+
+    /// How often the sharing of queues is checked when nobody tells of a change (5 s).
+    #[must_use]
+    pub fn rebalance_every(mut self, time: Duration) -> Self {
+        self.config.rebalance = time;
+        self
+    }
+
+    /// How often brokers are told that this consumer is alive (30 s).
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.config.heartbeat = every;
+        self
+    }
+
+    /// How often known routes are refreshed without any sign of staleness (5 s).
+    #[must_use]
+    pub fn route_refresh(mut self, every: Duration) -> Self {
+        self.config.finder.refresh = every;
+        self
+    }
+
+    /// When a delivery that was dropped without a word is delivered again (5 s).
+    #[must_use]
+    pub fn redeliver_after(mut self, time: Duration) -> Self {
+        self.config.redeliver_after = time;
+        self
+    }
+
+    /// How long an ordered queue rests after [`crate::Delivery::retry_later`] (1 s).
+    #[must_use]
+    pub fn suspend_queue(mut self, time: Duration) -> Self {
+        self.config.suspend_queue = time;
+        self
+    }
+
+    /// After how many returns a message goes to the dead letters (the group's setting, 16 by default). In ordered mode:
+    /// for ever.
+    #[must_use]
+    pub fn max_deliveries(mut self, times: i32) -> Self {
+        self.config.max_deliveries = Some(times.max(0));
+        self
+    }
+
+    /// Largest body after decompression (64 MiB); a larger one goes to the dead letters.
+    #[must_use]
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.config.max_body = bytes;
+        self
+    }
+
+    /// How long [`Consumer::close`] waits for deliveries in hand (10 s).
+    #[must_use]
+    pub fn close_within(mut self, time: Duration) -> Self {
+        self.config.close_within = time;
+        self
+    }
+
+    /// How long making a connection may take (3 s).
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.client.connect_timeout = timeout;
+        self
+    }
+
+    /// Speaks this encoding without asking first. By default MessagePack where the server reads it, else JSON.
+    #[must_use]
+    pub fn encoding(mut self, encoding: Encoding) -> Self {
+        self.config.client.encoding = Some(encoding);
+        self
+    }
+
+    /// Builds the consumer, which starts fetching at once. A topic that does not exist yet is waited for.
+    ///
+    /// # Errors
+    /// See [`BuildError`]. Some name server must answer.
+    pub async fn build(self) -> Result<Consumer, BuildError> {
+        Consumer::start_with(self.config).await
+    }
+}

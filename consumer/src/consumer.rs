@@ -1,0 +1,307 @@
+//! The consumer: what users hold, how it starts, and how it ends.
+
+use std::fmt::Display;
+use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_core::Stream;
+use futures_util::FutureExt;
+use orbitmq_common::message::message::StoredMessage;
+use orbitmq_common::name;
+use orbitmq_common::net::client::Client;
+use orbitmq_common::route::finder::{RouteError, RouteFinder};
+use orbitmq_common::route::identity;
+use orbitmq_common::route::links::Links;
+use tokio::sync::Semaphore;
+
+use crate::broadcast::LocalOffsets;
+use crate::config::{Config, ConsumerBuilder, Mode, Subscription};
+use crate::core::Core;
+use crate::deliver::{self, Delivery};
+use crate::error::BuildError;
+use crate::notices::Notices;
+use crate::{commit, heartbeat, locks, rebalance};
+
+/// Ends the background work when the last handle is gone.
+#[derive(Debug)]
+struct Handle {
+    core: Arc<Core>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.closing.cancel();
+        self.core.stopped.cancel();
+        self.core.shelf.close();
+        self.core.finder.stop();
+        self.core.links.close();
+    }
+}
+
+/// Takes messages for a group. Cheap to clone; clones share the messages among them.
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    handle: Arc<Handle>,
+}
+
+impl Consumer {
+    /// Starts collecting settings.
+    #[must_use]
+    pub fn builder() -> ConsumerBuilder {
+        ConsumerBuilder::default()
+    }
+
+    pub(crate) async fn start_with(config: Config) -> Result<Self, BuildError> {
+        name::check_group(&config.group)?;
+        let subscriptions = subscriptions(&config)?;
+        let local = match &config.mode {
+            Mode::Broadcasting(directory) => Some(
+                LocalOffsets::open(directory.as_deref(), &config.group)
+                    .map_err(|(path, cause)| BuildError::Offsets { path, cause })?,
+            ),
+            Mode::Clustering | Mode::Ordered => None,
+        };
+        let notices = Arc::new(Notices::default());
+        let client = Client::with_handler(config.client.clone(), Arc::<Notices>::clone(&notices));
+        let links = Arc::new(Links::new(Arc::new(client)));
+        let finder = RouteFinder::new(Arc::clone(&links), config.nameservers.clone(), config.finder.clone())?;
+        let client_id = identity::client_id(identity::own_address(&config.nameservers).await);
+        let rebalance = Arc::clone(&notices.rebalance);
+        let core = Arc::new(Core::new(config, subscriptions, now_ms(), client_id, links, finder, local, rebalance));
+        drop(notices.core.set(Arc::downgrade(&core)));
+        let consumer = Self { handle: Arc::new(Handle { core }) };
+        consumer.find_topics().await?;
+        consumer.begin();
+        Ok(consumer)
+    }
+
+    /// Asks for the topics' routes once. Topics that are not there yet are no error, silent name servers are.
+    async fn find_topics(&self) -> Result<(), BuildError> {
+        let core = &self.handle.core;
+        for subscription in &core.subscriptions {
+            match core.finder.find(&subscription.topic).await {
+                Ok(_) => {}
+                Err(error @ RouteError::NotFound { .. }) => {
+                    tracing::debug!(topic = %subscription.topic, %error, "the topic is waited for");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self) {
+        let core = &self.handle.core;
+        self.spawn(heartbeat::run(Arc::clone(core)));
+        self.spawn(rebalance::run(Arc::clone(core)));
+        self.spawn(commit::run(Arc::clone(core)));
+        self.spawn(deliver::redeliver(Arc::clone(core)));
+        if core.is_ordered() {
+            self.spawn(locks::run(Arc::clone(core)));
+        }
+    }
+
+    /// Background work ends when closing begins; what closing needs it does itself.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.handle.core.closing.clone();
+        self.handle.core.tasks.spawn(async move {
+            tokio::select! { () = closing.cancelled() => {}, () = work => {} }
+        });
+    }
+
+    /// The id under which brokers know this consumer.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.handle.core.client_id
+    }
+
+    /// The queues that this consumer holds now: topic, broker, number, and the offset up to which all is done.
+    #[must_use]
+    pub fn queues(&self) -> Vec<HeldQueue> {
+        let held = self.handle.core.held_queues();
+        let of = |queue: &Arc<crate::queue::Assigned>| HeldQueue {
+            topic: queue.topic.as_ref().to_owned(),
+            broker: queue.queue.broker.as_ref().to_owned(),
+            id: queue.queue.id,
+            position: queue.position(),
+        };
+        held.iter().map(of).collect()
+    }
+
+    /// The next delivery; `None` once the consumer is closed.
+    pub async fn next(&self) -> Option<Delivery> {
+        poll_fn(|cx| self.poll_delivery(cx)).await
+    }
+
+    fn poll_delivery(&self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let core = &self.handle.core;
+        core.shelf
+            .poll_take(cx)
+            .map(|taken| taken.map(|(queue, message)| Delivery::new(Arc::clone(core), queue, message)))
+    }
+
+    /// Up to `max` deliveries: what is there at once, else what comes first within `timeout`, else none.
+    pub async fn poll(&self, max: usize, timeout: Duration) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        if max == 0 {
+            return deliveries;
+        }
+        if let Ok(Some(first)) = tokio::time::timeout(timeout, self.next()).await {
+            deliveries.push(first);
+        }
+        while !deliveries.is_empty() && deliveries.len() < max {
+            let core = &self.handle.core;
+            let Some((queue, message)) = core.shelf.take_now() else { break };
+            deliveries.push(Delivery::new(Arc::clone(core), queue, message));
+        }
+        deliveries
+    }
+
+    /// Hands every message to `handler`, several at once as [`ConsumerBuilder::concurrency`] says, until the consumer is
+    /// closed. `Ok` acknowledges a message; an error or a panic gives it back for later.
+    pub async fn run<H, F, E>(&self, handler: H)
+    where
+        H: Fn(Arc<StoredMessage>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display + Send + 'static,
+    {
+        let core = &self.handle.core;
+        let slots = Arc::new(Semaphore::new(core.config.concurrency.min(Semaphore::MAX_PERMITS)));
+        let handler = Arc::new(handler);
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let Some(delivery) = self.next().await else { break };
+            let handler = Arc::clone(&handler);
+            tokio::spawn(async move {
+                handle(delivery, handler.as_ref()).await;
+                drop(slot);
+            });
+        }
+        let all = u32::try_from(core.config.concurrency).unwrap_or(u32::MAX);
+        drop(slots.acquire_many(all).await);
+    }
+
+    /// Stops fetching and delivering, waits for deliveries in hand (at most [`ConsumerBuilder::close_within`]), stores
+    /// offsets, gives locks back and tells the brokers good-bye. All clones end.
+    pub async fn close(&self) {
+        let core = &self.handle.core;
+        core.closing.cancel();
+        core.shelf.close();
+        core.tasks.close();
+        let within = core.config.close_within;
+        let queues = core.held_queues();
+        if tokio::time::timeout(within, all_settled(core)).await.is_err() {
+            let left: usize = queues.iter().map(|queue| queue.in_hand()).sum();
+            tracing::warn!(left, "closing although some deliveries are not settled; they will be delivered again");
+        }
+        let farewell = async {
+            core.tasks.wait().await;
+            commit::commit(core, &queues).await;
+            if core.is_ordered() {
+                locks::unlock(core, &queues).await;
+            }
+            heartbeat::unregister(core).await;
+        };
+        if tokio::time::timeout(within, farewell).await.is_err() {
+            tracing::warn!("closing although some brokers did not take the last offsets");
+        }
+        core.stopped.cancel();
+        core.finder.stop();
+        core.links.close();
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Delivery;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        self.poll_delivery(cx)
+    }
+}
+
+/// A queue that a consumer holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldQueue {
+    /// The topic.
+    pub topic: String,
+    /// Name of the broker.
+    pub broker: String,
+    /// Number of the queue.
+    pub id: i32,
+    /// The offset before which everything is done; `None`: not begun.
+    pub position: Option<i64>,
+}
+
+async fn handle<H, F, E>(delivery: Delivery, handler: &H)
+where
+    H: Fn(Arc<StoredMessage>) -> F,
+    F: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    let message = Arc::clone(delivery.message());
+    let outcome = AssertUnwindSafe(async { handler(message).await }).catch_unwind().await;
+    let cause = match outcome {
+        Ok(Ok(())) => return delivery.ack(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the handler panicked".to_owned(),
+    };
+    tracing::warn!(id = delivery.message_id(), topic = delivery.topic(), cause, "a message is given back for later");
+    if let Err(error) = delivery.retry_later().await {
+        tracing::warn!(%error, "giving a message back failed");
+    }
+}
+
+async fn all_settled(core: &Core) {
+    loop {
+        let settled = core.settled.notified();
+        tokio::pin!(settled);
+        settled.as_mut().enable();
+        if core.held_queues().iter().all(|queue| queue.in_hand() == 0) {
+            return;
+        }
+        settled.await;
+    }
+}
+
+fn subscriptions(config: &Config) -> Result<Vec<Subscription>, BuildError> {
+    let mut subscriptions: Vec<Subscription> = Vec::new();
+    for (topic, kind, expression) in &config.subscriptions {
+        name::check_topic(topic)?;
+        let tags = if *kind == "TAG" { tags(topic, expression)? } else { Vec::new() };
+        let expression = if expression.trim().is_empty() { "*".to_owned() } else { expression.clone() };
+        let subscription = Subscription { topic: topic.as_str().into(), kind, expression, tags };
+        subscriptions.retain(|known| known.topic != subscription.topic);
+        subscriptions.push(subscription);
+    }
+    if subscriptions.is_empty() {
+        return Err(BuildError::NoTopic);
+    }
+    if !matches!(config.mode, Mode::Broadcasting(_)) {
+        let topic = name::retry_topic(&config.group).into();
+        subscriptions.push(Subscription { topic, kind: "TAG", expression: "*".to_owned(), tags: Vec::new() });
+    }
+    Ok(subscriptions)
+}
+
+/// The tags of `TagA || TagB`; none for `*`.
+fn tags(topic: &str, expression: &str) -> Result<Vec<String>, BuildError> {
+    let expression = expression.trim();
+    if expression.is_empty() || expression == "*" {
+        return Ok(Vec::new());
+    }
+    let tags: Vec<String> =
+        expression.split("||").map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+    if tags.is_empty() || tags.iter().any(|tag| tag == "*") {
+        return Err(BuildError::Filter { topic: topic.to_owned(), expression: expression.to_owned() });
+    }
+    Ok(tags)
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

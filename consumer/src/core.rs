@@ -1,0 +1,178 @@
+//! What all parts of one consumer share.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use orbitmq_common::net::client::Link;
+use orbitmq_common::net::peer::CallError;
+use orbitmq_common::route::finder::RouteFinder;
+use orbitmq_common::route::links::Links;
+use orbitmq_common::route::table::Queue;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broadcast::LocalOffsets;
+use crate::config::{Config, Mode, Subscription};
+use crate::heartbeat;
+use crate::queue::{Assigned, Freed};
+use crate::shelf::Shelf;
+
+/// Names a queue within a consumer.
+pub(crate) type QueueKey = (Arc<str>, Queue);
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub config: Config,
+    pub subscriptions: Vec<Subscription>,
+    /// Version of the subscriptions, ms since the epoch.
+    pub version: i64,
+    pub client_id: String,
+    pub links: Arc<Links>,
+    pub finder: RouteFinder,
+    pub shelf: Shelf,
+    pub queues: Mutex<BTreeMap<QueueKey, Arc<Assigned>>>,
+    /// Offsets kept here rather than at the broker.
+    pub local: Option<LocalOffsets>,
+    /// Rung when the sharing of queues has to be checked.
+    pub rebalance: Arc<Notify>,
+    /// Rung when a message comes back to be delivered again.
+    pub returned: Notify,
+    /// Rung when there is room for more messages.
+    pub room: Notify,
+    /// Rung when a delivery is settled.
+    pub settled: Notify,
+    pub tasks: TaskTracker,
+    /// Cancelled first: nothing is fetched or delivered any more.
+    pub closing: CancellationToken,
+    /// Cancelled last: everything ends.
+    pub stopped: CancellationToken,
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+    /// By address: on which connection the broker was told that we are here.
+    told: Mutex<HashMap<String, Arc<tokio::sync::Mutex<u64>>>>,
+}
+
+impl Core {
+    #[expect(clippy::too_many_arguments, reason = "each part is made by its own module, here they meet")]
+    pub(crate) fn new(
+        config: Config,
+        subscriptions: Vec<Subscription>,
+        version: i64,
+        client_id: String,
+        links: Arc<Links>,
+        finder: RouteFinder,
+        local: Option<LocalOffsets>,
+        rebalance: Arc<Notify>,
+    ) -> Self {
+        Self {
+            config,
+            subscriptions,
+            version,
+            client_id,
+            links,
+            finder,
+            shelf: Shelf::default(),
+            queues: Mutex::default(),
+            local,
+            rebalance,
+            returned: Notify::new(),
+            room: Notify::new(),
+            settled: Notify::new(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            messages: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            told: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn is_broadcasting(&self) -> bool {
+        matches!(self.config.mode, Mode::Broadcasting(_))
+    }
+
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.config.mode == Mode::Ordered
+    }
+
+    pub(crate) fn subscription(&self, topic: &str) -> Option<&Subscription> {
+        self.subscriptions.iter().find(|subscription| subscription.topic.as_ref() == topic)
+    }
+
+    /// The queues held now.
+    pub(crate) fn held_queues(&self) -> Vec<Arc<Assigned>> {
+        self.queues.lock().values().cloned().collect()
+    }
+
+    /// A connection to a broker that knows this consumer: it was told so on this very connection.
+    pub(crate) async fn link(&self, address: &str) -> Result<Link, CallError> {
+        let link = self.links.get(address, self.config.client.connect_timeout).await?;
+        let told = Arc::clone(self.told.lock().entry(address.to_owned()).or_default());
+        let mut told = told.lock().await;
+        if *told != link.peer().id() {
+            heartbeat::tell(self, &link).await?;
+            *told = link.peer().id();
+        }
+        Ok(link)
+    }
+
+    /// A broker does not know this consumer, or not its subscriptions: it is told before the next request.
+    pub(crate) fn tell_again(&self, address: &str) {
+        if let Some(told) = self.told.lock().get(address)
+            && let Ok(mut told) = told.try_lock()
+        {
+            *told = 0;
+        }
+    }
+
+    pub(crate) fn took(&self, new: Freed) {
+        self.messages.fetch_add(new.messages, Ordering::Relaxed);
+        self.bytes.fetch_add(new.bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn freed(&self, freed: Freed) {
+        self.messages.fetch_sub(freed.messages, Ordering::Relaxed);
+        self.bytes.fetch_sub(freed.bytes, Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
+
+    /// Messages and bytes held in all queues.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Whether another fetch of this queue fits.
+    fn has_room(&self, queue: &Assigned) -> bool {
+        let config = &self.config;
+        let (messages, bytes, span) = queue.load();
+        let (all_messages, all_bytes) = self.load();
+        messages < config.max_per_queue
+            && bytes < config.max_bytes_per_queue
+            && (span < config.max_span || self.is_ordered())
+            && all_messages < config.max_in_hand
+            && all_bytes < config.max_bytes_in_hand
+    }
+
+    /// Waits until another fetch of this queue fits.
+    pub(crate) async fn wait_for_room(&self, queue: &Assigned) {
+        loop {
+            let freed = self.room.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.has_room(queue) {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+/// A pause after the n-th failure in a row: doubled from 50 ms up to 2 s, with jitter.
+pub(crate) fn pause_after(failures: u32) -> Duration {
+    let longest = Duration::from_millis(50).saturating_mul(1 << failures.min(6)).min(Duration::from_secs(2));
+    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+}

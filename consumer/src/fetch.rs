@@ -1,0 +1,259 @@
+//! Fetches the messages of one queue for as long as this consumer holds it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use orbitmq_common::message::id::parse_offset_id;
+use orbitmq_common::message::message::{MessageError, StoredMessage, decode_all};
+use orbitmq_common::message::property;
+use orbitmq_common::message::sysflag::pull;
+use orbitmq_common::protocol::code::{request, response};
+use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
+use orbitmq_common::route::table::Broker;
+use tokio::time::Instant;
+
+use crate::config::Subscription;
+use crate::core::{Core, pause_after};
+use crate::deliver::is_retry;
+use crate::queue::Assigned;
+use crate::send_back::{Place, give_back_at};
+use crate::start;
+
+/// Beyond the time that the broker may hold a request.
+const GRACE: Duration = Duration::from_secs(10);
+/// A broker that says "nothing" sooner does not hold requests; it is then asked more slowly.
+const QUICK: Duration = Duration::from_millis(20);
+const NOT_HELD_PAUSE: Duration = Duration::from_millis(200);
+/// Times that a damaged record is asked for again before it is left out.
+const DAMAGED_TRIES: u32 = 10;
+
+/// Runs until the queue is revoked or the consumer closes.
+pub(crate) async fn run(core: Arc<Core>, queue: Arc<Assigned>) {
+    tokio::select! {
+        () = queue.revoked.cancelled() => {}
+        () = core.closing.cancelled() => {}
+        () = fetch(&core, &queue) => {}
+    }
+}
+
+async fn fetch(core: &Arc<Core>, queue: &Arc<Assigned>) {
+    let mut failures = 0_u32;
+    let mut damaged = 0_u32;
+    loop {
+        wait_for_lock(queue).await;
+        let outcome = match queue.next() {
+            None => begin(core, queue).await,
+            Some(from) => {
+                core.wait_for_room(queue).await;
+                fetch_once(core, queue, from, &mut damaged).await
+            }
+        };
+        match outcome {
+            Ok(pause) => {
+                failures = 0;
+                // The shortest sleep takes a tick of the timer.
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            Err(cause) => {
+                if failures == 3 {
+                    tracing::warn!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, cause, "fetching fails");
+                }
+                tracing::debug!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, cause, "fetch failed");
+                core.finder.stale(&queue.topic);
+                tokio::time::sleep(pause_after(failures)).await;
+                failures = failures.saturating_add(1);
+            }
+        }
+    }
+}
+
+async fn wait_for_lock(queue: &Assigned) {
+    loop {
+        let rung = queue.bell.notified();
+        tokio::pin!(rung);
+        rung.as_mut().enable();
+        if queue.may_fetch() {
+            return;
+        }
+        rung.await;
+    }
+}
+
+async fn begin(core: &Arc<Core>, queue: &Arc<Assigned>) -> Result<Duration, String> {
+    let (start, stored) = start::find(core, queue).await?;
+    tracing::debug!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, start, "queue taken");
+    queue.begin(start, stored);
+    Ok(Duration::ZERO)
+}
+
+/// One request; tells how long to pause before the next.
+async fn fetch_once(core: &Arc<Core>, queue: &Arc<Assigned>, from: i64, damaged: &mut u32) -> Result<Duration, String> {
+    let route = core.finder.find(&queue.topic).await.map_err(|error| error.to_string())?;
+    let broker = route.broker(&queue.queue.broker).ok_or("its broker is not known any more")?;
+    let address = address(broker, queue);
+    let link = core.link(address).await.map_err(|error| unreadable(queue, error.to_string()))?;
+    let sent = Instant::now();
+    let deadline = core.config.suspend + GRACE;
+    let fields = question(core, queue, from);
+    let answer = link.call(link.request(request::PULL_MESSAGE).with_fields(&fields), deadline).await;
+    let answer = answer.map_err(|error| unreadable(queue, error.to_string()))?;
+    let place = || {
+        let place: Result<PullResponse, _> = answer.fields();
+        place.map_err(|error| format!("the answer does not parse: {error}"))
+    };
+    match answer.code {
+        response::SUCCESS => {
+            let place = place()?;
+            queue.suggest(place.suggest_which_broker_id);
+            found(core, queue, from, &answer, place.next_begin_offset, damaged)
+        }
+        response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY => {
+            let place = place()?;
+            queue.suggest(place.suggest_which_broker_id);
+            core.took(queue.receive(from, Vec::new(), place.next_begin_offset));
+            let idle = place.next_begin_offset <= from && sent.elapsed() < QUICK;
+            Ok(if idle { NOT_HELD_PAUSE } else { Duration::ZERO })
+        }
+        response::PULL_OFFSET_MOVED => {
+            moved(core, queue, from, place()?.next_begin_offset);
+            Ok(Duration::from_millis(20))
+        }
+        code => Err(refused(core, queue, address, code, answer.remark.unwrap_or_default())),
+    }
+}
+
+/// The member of the broker group to read from: the one it suggests, else the master, else any.
+fn address<'b>(broker: &'b Broker, queue: &Assigned) -> &'b str {
+    broker.reader(queue.read_from.load(Ordering::Relaxed)).or_else(|| broker.reader(0)).unwrap_or_default()
+}
+
+/// The member asked last cannot be read from: the next request goes to another one, then back to the master.
+fn unreadable(queue: &Assigned, cause: String) -> String {
+    let asked = queue.read_from.load(Ordering::Relaxed);
+    queue.suggest(i64::from(asked == 0));
+    cause
+}
+
+fn question<'a>(core: &'a Core, queue: &'a Assigned, from: i64) -> PullRequest<'a> {
+    PullRequest {
+        consumer_group: core.config.group.as_str().into(),
+        topic: queue.topic.as_ref().into(),
+        queue_id: queue.queue.id,
+        queue_offset: from,
+        max_msg_nums: core.config.pull_batch,
+        sys_flag: pull::SUSPEND.cast_signed(),
+        commit_offset: 0,
+        suspend_timeout_millis: i64::try_from(core.config.suspend.as_millis()).unwrap_or(i64::MAX),
+        subscription: None,
+        sub_version: core.version,
+        expression_type: core.subscription(&queue.topic).map(|subscription| subscription.kind.into()),
+        max_msg_bytes: None,
+        request_source: None,
+        broker_name: Some(queue.queue.broker.as_ref().into()),
+    }
+}
+
+fn found(
+    core: &Arc<Core>,
+    queue: &Arc<Assigned>,
+    from: i64,
+    answer: &Frame,
+    next: i64,
+    damaged: &mut u32,
+) -> Result<Duration, String> {
+    let (messages, broken) = decode(core, queue, &answer.body);
+    let next = match &broken {
+        Some(cause) => {
+            let good = messages.last().map_or(from, after);
+            *damaged = if good > from { 0 } else { damaged.saturating_add(1) };
+            if *damaged > DAMAGED_TRIES {
+                *damaged = 0;
+                tracing::error!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, from, next, cause,
+                    "records stay damaged and are left out; look at the broker's disk");
+                next
+            } else {
+                good
+            }
+        }
+        None => next,
+    };
+    let wanted = core.subscription(&queue.topic);
+    let messages = messages.into_iter().filter(|message| wants(wanted, message)).map(|message| own(queue, message));
+    core.took(queue.receive(from, messages.collect(), next));
+    core.shelf.offer(queue);
+    match broken {
+        Some(cause) if *damaged > 0 => Err(unreadable(queue, cause)),
+        _ => Ok(Duration::ZERO),
+    }
+}
+
+fn after(message: &StoredMessage) -> i64 {
+    i64::try_from(message.queue_offset).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+/// The messages up to the first damaged record, and what is wrong with that.
+fn decode(core: &Arc<Core>, queue: &Arc<Assigned>, body: &Bytes) -> (Vec<StoredMessage>, Option<String>) {
+    let mut messages = Vec::new();
+    for message in decode_all(body, core.config.max_body) {
+        match message {
+            Ok(message) => messages.push(message),
+            Err(MessageError::Body { id, topic, cause }) => {
+                tracing::error!(id, topic, %cause, "a body cannot be unpacked; the message goes to the dead letters");
+                let (core, queue) = (Arc::clone(core), Arc::clone(queue));
+                core.tasks.clone().spawn(async move { bury(&core, &queue, id, topic).await });
+            }
+            Err(error) => return (messages, Some(error.to_string())),
+        }
+    }
+    (messages, None)
+}
+
+/// Gives a message that nobody can read to the dead letters.
+async fn bury(core: &Core, queue: &Assigned, id: String, topic: String) {
+    let Ok((_, physical_offset)) = parse_offset_id(&id) else { return };
+    let place = Place { physical_offset, id, topic: &topic };
+    if let Err(cause) = give_back_at(core, queue, &place, -1).await {
+        tracing::error!(id = place.id, topic, cause, "an unreadable message could not be moved to the dead letters");
+    }
+}
+
+/// The broker filters by hash; two tags may have one.
+fn wants(subscription: Option<&Subscription>, message: &StoredMessage) -> bool {
+    subscription.is_none_or(|subscription| {
+        subscription.tags.is_empty() || message.tag().is_some_and(|tag| subscription.tags.iter().any(|one| one == tag))
+    })
+}
+
+/// A message that comes again shows the topic it was sent to.
+fn own(queue: &Assigned, mut message: StoredMessage) -> StoredMessage {
+    if is_retry(&queue.topic)
+        && let Some(original) = message.property(property::RETRY_TOPIC).map(str::to_owned)
+    {
+        message.topic = original;
+    }
+    message
+}
+
+/// The broker has no message at `from` and never will: it says where to go on.
+fn moved(core: &Arc<Core>, queue: &Arc<Assigned>, from: i64, to: i64) {
+    tracing::warn!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, from, to,
+        "the queue does not reach that offset; going on where its broker says");
+    core.freed(queue.reset(to));
+}
+
+fn refused(core: &Core, queue: &Assigned, address: &str, code: i32, remark: String) -> String {
+    match code {
+        // It does not know us, or what we want.
+        response::SUBSCRIPTION_NOT_EXIST
+        | response::SUBSCRIPTION_NOT_LATEST
+        | response::SUBSCRIPTION_GROUP_NOT_EXIST => core.tell_again(address),
+        // A slave that gives nothing away, or a topic that moved.
+        _ => queue.suggest(0),
+    }
+    format!("{address} refuses with code {code} ({}): {remark}", response::name(code).unwrap_or("unknown"))
+}

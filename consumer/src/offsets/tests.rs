@@ -1,0 +1,1 @@
+//! Checks of the window against a model that remembers everything.

@@ -1,0 +1,250 @@
+//! One queue that this consumer holds: its messages, its window, its lock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use orbitmq_common::message::message::StoredMessage;
+use orbitmq_common::route::table::Queue;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::offsets::Window;
+
+/// A lock that was not renewed for so long counts as lost; brokers keep it for twice that.
+pub(crate) const LOCK_LASTS: Duration = Duration::from_secs(30);
+
+/// How deliveries of a queue follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As many at once as are there.
+    Free,
+    /// The next when the one before is done, and only under the broker's lock.
+    OneByOne,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// `None` until it is known where to start.
+    window: Option<Window>,
+    /// Fetched and not delivered.
+    waiting: BTreeMap<i64, Arc<StoredMessage>>,
+    /// Delivered, given back, and due again at a time.
+    returned: Vec<(Instant, Arc<StoredMessage>)>,
+    /// Delivered, and neither done nor given back.
+    in_hand: usize,
+    /// The offset that the broker has.
+    stored: Option<i64>,
+    /// Until when the broker's lock is ours.
+    locked_until: Option<Instant>,
+    /// An ordered queue rests until then.
+    rests_until: Option<Instant>,
+    on_shelf: bool,
+}
+
+/// A queue assigned to this consumer.
+#[derive(Debug)]
+pub(crate) struct Assigned {
+    pub topic: Arc<str>,
+    pub queue: Queue,
+    pub order: Order,
+    /// Cancelled when the queue is somebody else's.
+    pub revoked: CancellationToken,
+    /// Rung when the lock came or an offset was set from outside.
+    pub bell: Notify,
+    /// Member of the broker group that the broker suggests to read from.
+    pub read_from: AtomicI64,
+    state: Mutex<State>,
+}
+
+/// Messages and bytes that no longer count as held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Freed {
+    pub messages: usize,
+    pub bytes: usize,
+}
+
+impl Assigned {
+    pub(crate) fn new(topic: Arc<str>, queue: Queue, order: Order, revoked: CancellationToken) -> Self {
+        Self {
+            topic,
+            queue,
+            order,
+            revoked,
+            bell: Notify::new(),
+            read_from: AtomicI64::new(0),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Begins at an offset; `stored`: what the broker has.
+    pub(crate) fn begin(&self, start: i64, stored: Option<i64>) {
+        let mut state = self.state.lock();
+        state.window = Some(Window::new(start));
+        state.stored = stored;
+    }
+
+    /// Where to fetch next; `None` until it has begun.
+    pub(crate) fn next(&self) -> Option<i64> {
+        self.state.lock().window.as_ref().map(Window::next)
+    }
+
+    /// Messages, bytes and offsets that are held.
+    pub(crate) fn load(&self) -> (usize, usize, i64) {
+        self.state.lock().window.as_ref().map_or((0, 0, 0), |window| (window.held(), window.bytes(), window.span()))
+    }
+
+    /// Takes fetched messages in, of a fetch from `asked` that scanned up to `next`; tells what is new.
+    pub(crate) fn receive(&self, asked: i64, messages: Vec<StoredMessage>, next: i64) -> Freed {
+        let mut state = self.state.lock();
+        let State { window: Some(window), waiting, .. } = &mut *state else { return Freed::default() };
+        // Somebody set another offset meanwhile.
+        if window.next() != asked {
+            return Freed::default();
+        }
+        let mut new = Freed::default();
+        for message in messages {
+            let offset = i64::try_from(message.queue_offset).unwrap_or(i64::MAX);
+            if window.receive(offset, message.stored_size) {
+                new.messages += 1;
+                new.bytes += message.stored_size;
+                waiting.insert(offset, Arc::new(message));
+            }
+        }
+        window.scanned_to(next);
+        new
+    }
+
+    /// Goes on at another offset; what is held no longer counts.
+    pub(crate) fn reset(&self, next: i64) -> Freed {
+        let mut state = self.state.lock();
+        state.waiting.clear();
+        state.returned.clear();
+        let (messages, bytes) = state.window.as_mut().map_or((0, 0), |window| window.reset(next));
+        Freed { messages, bytes }
+    }
+
+    /// The next message to deliver, and whether there is another one after it.
+    pub(crate) fn take(&self) -> Option<(Arc<StoredMessage>, bool)> {
+        let mut state = self.state.lock();
+        if !self.may_deliver(&state) {
+            state.on_shelf = false;
+            return None;
+        }
+        let Some((_, message)) = state.waiting.pop_first() else {
+            state.on_shelf = false;
+            return None;
+        };
+        state.in_hand += 1;
+        let more = self.may_deliver(&state) && !state.waiting.is_empty();
+        state.on_shelf = more;
+        Some((message, more))
+    }
+
+    /// Whether the queue has to be put on the shelf; marks it as being there.
+    pub(crate) fn wants_shelf(&self) -> bool {
+        let mut state = self.state.lock();
+        let wants = !state.on_shelf && !state.waiting.is_empty() && self.may_deliver(&state);
+        state.on_shelf |= wants;
+        wants
+    }
+
+    fn may_deliver(&self, state: &State) -> bool {
+        if self.revoked.is_cancelled() {
+            return false;
+        }
+        let now = Instant::now();
+        match self.order {
+            Order::Free => true,
+            Order::OneByOne => {
+                state.in_hand == 0
+                    && state.returned.is_empty()
+                    && state.rests_until.is_none_or(|until| now >= until)
+                    && state.locked_until.is_some_and(|until| now < until)
+            }
+        }
+    }
+
+    /// A delivered message is done.
+    pub(crate) fn done(&self, message: &StoredMessage) -> Freed {
+        let mut state = self.state.lock();
+        state.in_hand = state.in_hand.saturating_sub(1);
+        let offset = i64::try_from(message.queue_offset).unwrap_or(i64::MAX);
+        match state.window.as_mut().and_then(|window| window.done(offset)) {
+            Some(bytes) => Freed { messages: 1, bytes },
+            None => Freed::default(),
+        }
+    }
+
+    /// A delivered message comes back, to be delivered again at `due`.
+    pub(crate) fn put_back(&self, message: Arc<StoredMessage>, due: Instant) {
+        let mut state = self.state.lock();
+        state.in_hand = state.in_hand.saturating_sub(1);
+        if self.order == Order::OneByOne {
+            state.rests_until = Some(due);
+        }
+        state.returned.push((due, message));
+    }
+
+    /// Moves what is due again among the waiting; tells when the next will be.
+    pub(crate) fn return_due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let (due, later) = std::mem::take(&mut state.returned).into_iter().partition::<Vec<_>, _>(|(at, _)| *at <= now);
+        state.returned = later;
+        for (_, message) in due {
+            let offset = i64::try_from(message.queue_offset).unwrap_or(i64::MAX);
+            state.waiting.insert(offset, message);
+        }
+        state.returned.iter().map(|(at, _)| *at).min()
+    }
+
+    /// The offset to store if it differs from what the broker has.
+    pub(crate) fn to_commit(&self) -> Option<i64> {
+        let state = self.state.lock();
+        let commit = state.window.as_ref()?.commit();
+        (state.stored != Some(commit)).then_some(commit)
+    }
+
+    /// The broker has stored this offset.
+    pub(crate) fn committed(&self, offset: i64) {
+        self.state.lock().stored = Some(offset);
+    }
+
+    /// The offset up to which all is done.
+    pub(crate) fn position(&self) -> Option<i64> {
+        self.state.lock().window.as_ref().map(Window::commit)
+    }
+
+    /// The broker's lock was confirmed (or refused) just now.
+    pub(crate) fn lock_is_ours(&self, ours: bool) {
+        let mut state = self.state.lock();
+        state.locked_until = ours.then(|| Instant::now() + LOCK_LASTS);
+        drop(state);
+        if ours {
+            self.bell.notify_waiters();
+        }
+    }
+
+    /// Whether the broker's lock is ours, where one is needed.
+    pub(crate) fn may_fetch(&self) -> bool {
+        self.order == Order::Free || self.is_locked()
+    }
+
+    fn is_locked(&self) -> bool {
+        self.state.lock().locked_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Messages delivered and not settled.
+    pub(crate) fn in_hand(&self) -> usize {
+        self.state.lock().in_hand
+    }
+
+    /// Reads from this member of the broker group from now on.
+    pub(crate) fn suggest(&self, broker_id: i64) {
+        self.read_from.store(broker_id, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,158 @@
+//! Shares queues with the other members of the group: asks who is there, computes who has what, takes and releases.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orbitmq_common::protocol::body::group::ConsumerIds;
+use orbitmq_common::protocol::code::{request, response};
+use orbitmq_common::protocol::header::group::ConsumerGroupRequest;
+use orbitmq_common::protocol::relaxed;
+use orbitmq_common::route::table::{Queue, Route};
+
+use crate::commit;
+use crate::core::Core;
+use crate::fetch;
+use crate::locks;
+use crate::queue::{Assigned, LOCK_LASTS, Order};
+
+/// A topic that cannot be shared out yet is looked at again so soon.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Checks the sharing on a timer, on notice, and when a route changed.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut changes = core.finder.changes();
+    loop {
+        let settled = share_all(&core).await;
+        let pause = if settled { core.config.rebalance } else { AGAIN.min(core.config.rebalance) };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = core.rebalance.notified() => {}
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Shares all topics; false: one could not be.
+async fn share_all(core: &Arc<Core>) -> bool {
+    let mut settled = true;
+    for subscription in &core.subscriptions {
+        if let Err(cause) = share(core, &subscription.topic).await {
+            tracing::debug!(topic = %subscription.topic, cause, "the topic cannot be shared out now");
+            settled = false;
+        }
+    }
+    settled
+}
+
+async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), String> {
+    let route = core.finder.find(topic).await.map_err(|error| error.to_string())?;
+    let own = if core.is_broadcasting() {
+        route.readable.clone()
+    } else {
+        let members = members(core, &route).await?;
+        if !members.contains(&core.client_id) {
+            for broker in route.brokers() {
+                broker.addresses.values().for_each(|address| core.tell_again(address));
+            }
+            return Err("the broker does not count this consumer among the members".to_owned());
+        }
+        core.config.assign.assign(topic, &core.client_id, &members, &route.readable)
+    };
+    apply(core, topic, own.into_iter().collect());
+    Ok(())
+}
+
+/// The group's members, sorted, as the first broker that answers knows them.
+async fn members(core: &Core, route: &Route) -> Result<Vec<String>, String> {
+    let mut causes = Vec::new();
+    for broker in route.brokers() {
+        let Some(address) = broker.reader(0) else { continue };
+        match members_at(core, address).await {
+            Ok(members) => return Ok(members),
+            Err(cause) => causes.push(format!("{address}: {cause}")),
+        }
+    }
+    core.finder.stale(&route.topic);
+    Err(format!("no broker tells the members of the group: {}", causes.join("; ")))
+}
+
+async fn members_at(core: &Core, address: &str) -> Result<Vec<String>, String> {
+    let link = core.link(address).await.map_err(|error| error.to_string())?;
+    let fields = ConsumerGroupRequest { consumer_group: core.config.group.as_str().into() };
+    let question = link.request(request::GET_CONSUMER_LIST_BY_GROUP).with_fields(&fields);
+    let answer = link.call(question, core.config.call_timeout).await.map_err(|error| error.to_string())?;
+    if answer.code != response::SUCCESS {
+        core.tell_again(address);
+        return Err(format!("code {}: {}", answer.code, answer.remark.unwrap_or_default()));
+    }
+    let body: ConsumerIds = relaxed::parse(&answer.body).map_err(|error| error.to_string())?;
+    let members: BTreeSet<String> = body.consumer_id_list.into_iter().collect();
+    Ok(members.into_iter().collect())
+}
+
+/// Releases what is no longer ours and takes what is new.
+fn apply(core: &Arc<Core>, topic: &Arc<str>, own: BTreeSet<Queue>) {
+    if core.closing.is_cancelled() {
+        return;
+    }
+    let order = if core.is_ordered() { Order::OneByOne } else { Order::Free };
+    let mut lost = Vec::new();
+    let mut gained = Vec::new();
+    {
+        let mut queues = core.queues.lock();
+        queues.retain(|(of, queue), assigned| {
+            let keep = of != topic || own.contains(queue);
+            if !keep {
+                lost.push(Arc::clone(assigned));
+            }
+            keep
+        });
+        for queue in own {
+            queues.entry((Arc::clone(topic), queue.clone())).or_insert_with(|| {
+                let revoked = core.closing.child_token();
+                let assigned = Arc::new(Assigned::new(Arc::clone(topic), queue, order, revoked));
+                gained.push(Arc::clone(&assigned));
+                assigned
+            });
+        }
+    }
+    if !lost.is_empty() || !gained.is_empty() {
+        tracing::info!(topic = %topic, group = core.config.group, lost = lost.len(), gained = gained.len(), "queues shared anew");
+    }
+    for queue in lost {
+        queue.revoked.cancel();
+        core.tasks.spawn(release(Arc::clone(core), queue));
+    }
+    if core.is_ordered() && !gained.is_empty() {
+        core.tasks.spawn(locks::lock(Arc::clone(core), gained.clone()));
+    }
+    for queue in gained {
+        core.tasks.spawn(fetch::run(Arc::clone(core), queue));
+    }
+}
+
+/// Stores where a queue stands and lets it go; an ordered one once its delivery in hand is settled.
+async fn release(core: Arc<Core>, queue: Arc<Assigned>) {
+    if queue.order == Order::OneByOne {
+        let settled = async {
+            loop {
+                let settled = core.settled.notified();
+                tokio::pin!(settled);
+                settled.as_mut().enable();
+                if queue.in_hand() == 0 {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        if tokio::time::timeout(LOCK_LASTS, settled).await.is_err() {
+            tracing::warn!(topic = %queue.topic, id = queue.queue.id, "a delivery takes longer than its queue may be kept");
+        }
+    }
+    commit::commit(&core, std::slice::from_ref(&queue)).await;
+    core.freed(queue.reset(0));
+    if queue.order == Order::OneByOne {
+        locks::unlock(&core, std::slice::from_ref(&queue)).await;
+    }
+}

@@ -1,0 +1,77 @@
+//! Where to begin in a queue: at the stored offset, else where the group wants to start.
+
+use std::time::UNIX_EPOCH;
+
+use orbitmq_common::net::client::Link;
+use orbitmq_common::protocol::code::{request, response};
+use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::protocol::header::offset::{OffsetResponse, QueryOffsetRequest, QueueRequest, SearchOffsetRequest};
+
+use crate::config::StartFrom;
+use crate::core::Core;
+use crate::deliver::is_retry;
+use crate::queue::Assigned;
+
+/// Where to begin, and what the broker has stored.
+pub(crate) async fn find(core: &Core, queue: &Assigned) -> Result<(i64, Option<i64>), String> {
+    let route = core.finder.find(&queue.topic).await.map_err(|error| error.to_string())?;
+    let broker = route.broker(&queue.queue.broker);
+    let address = broker.and_then(|broker| broker.reader(0)).ok_or("its broker is not known any more")?;
+    let link = core.link(address).await.map_err(|error| error.to_string())?;
+    if let Some(local) = &core.local {
+        return match local.get(&queue.topic, &queue.queue) {
+            Some(offset) => Ok((offset, Some(offset))),
+            None => first(core, queue, &link).await.map(|start| (start, None)),
+        };
+    }
+    match stored(core, queue, &link).await? {
+        Some(offset) => Ok((offset, Some(offset))),
+        None => first(core, queue, &link).await.map(|start| (start, None)),
+    }
+}
+
+async fn stored(core: &Core, queue: &Assigned, link: &Link) -> Result<Option<i64>, String> {
+    // A group that starts at a time means it, also in a young topic.
+    let exact = matches!(core.config.start, StartFrom::Time(_)) && !is_retry(&queue.topic);
+    let fields = QueryOffsetRequest {
+        consumer_group: core.config.group.as_str().into(),
+        topic: queue.topic.as_ref().into(),
+        queue_id: queue.queue.id,
+        set_zero_if_not_found: exact.then_some(false),
+    };
+    let question = link.request(request::QUERY_CONSUMER_OFFSET).with_fields(&fields);
+    let answer = link.call(question, core.config.call_timeout).await.map_err(|error| error.to_string())?;
+    if answer.code == response::QUERY_NOT_FOUND {
+        return Ok(None);
+    }
+    offset(&answer).map(|offset| Some(offset).filter(|offset| *offset >= 0))
+}
+
+async fn first(core: &Core, queue: &Assigned, link: &Link) -> Result<i64, String> {
+    if is_retry(&queue.topic) {
+        return Ok(0);
+    }
+    let place = QueueRequest { topic: queue.topic.as_ref().into(), queue_id: queue.queue.id, committed: None };
+    let question = match core.config.start {
+        StartFrom::Last => link.request(request::GET_MAX_OFFSET).with_fields(&place),
+        StartFrom::First => link.request(request::GET_MIN_OFFSET).with_fields(&place),
+        StartFrom::Time(time) => {
+            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            link.request(request::SEARCH_OFFSET_BY_TIMESTAMP).with_fields(&SearchOffsetRequest {
+                topic: queue.topic.as_ref().into(),
+                queue_id: queue.queue.id,
+                timestamp: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+                boundary_type: None,
+            })
+        }
+    };
+    let answer = link.call(question, core.config.call_timeout).await.map_err(|error| error.to_string())?;
+    offset(&answer).map(|offset| offset.max(0))
+}
+
+fn offset(answer: &Frame) -> Result<i64, String> {
+    if answer.code != response::SUCCESS {
+        return Err(format!("code {}: {}", answer.code, answer.remark.as_deref().unwrap_or_default()));
+    }
+    answer.fields::<OffsetResponse>().map(|fields| fields.offset).map_err(|error| error.to_string())
+}

@@ -1,0 +1,206 @@
+//! Consumes from a cluster that is already running, OrbitMQ's or Apache RocketMQ's: `ORBITMQ_NAMESERVER=host:port`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::time::Duration;
+
+use orbitmq_consumer::{Consumer, ConsumerBuilder, Delivery, StartFrom};
+use orbitmq_producer::{Message, Producer};
+
+fn server() -> String {
+    std::env::var("ORBITMQ_NAMESERVER").expect("ORBITMQ_NAMESERVER=host:port")
+}
+
+async fn producer() -> Producer {
+    Producer::builder().nameservers([server()]).group("live_producers").build().await.unwrap()
+}
+
+fn consumer(topic: &str) -> ConsumerBuilder {
+    Consumer::builder()
+        .nameservers([server()])
+        .group(format!("g_{topic}"))
+        .subscribe(topic, "*")
+        .start_from(StartFrom::First)
+        .route_refresh(Duration::from_secs(1))
+}
+
+fn fresh(name: &str) -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{name}_{}", since.as_millis())
+}
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(40), future).await.unwrap_or_else(|_| panic!("{what} took too long"))
+}
+
+async fn take(consumer: &Consumer, count: usize) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        all.push(soon("the next delivery", consumer.next()).await.unwrap());
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a running cluster"]
+async fn what_is_sent_is_received_once_and_offsets_survive() {
+    let (producer, topic) = (producer().await, fresh("live_once"));
+    producer.send(Message::new(&topic, "0").key("k0").tag("A")).await.unwrap();
+    let first = consumer(&topic).build().await.unwrap();
+    let delivery = take(&first, 1).await.pop().unwrap();
+    assert_eq!((delivery.body().as_ref(), delivery.key(), delivery.topic()), (&b"0"[..], Some("k0"), topic.as_str()));
+    delivery.ack();
+    for n in 1..500 {
+        producer.send(Message::new(&topic, n.to_string())).await.unwrap();
+    }
+    let mut bodies = HashSet::new();
+    for delivery in take(&first, 499).await {
+        assert!(bodies.insert(delivery.body().clone()));
+        delivery.ack();
+    }
+    soon("closing", first.close()).await;
+    assert!(first.next().await.is_none());
+
+    for n in 500..600 {
+        producer.send(Message::new(&topic, n.to_string())).await.unwrap();
+    }
+    let second = consumer(&topic).build().await.unwrap();
+    for delivery in take(&second, 100).await {
+        assert!(bodies.insert(delivery.body().clone()), "{:?} came again", delivery.body());
+        delivery.ack();
+    }
+    assert!(second.poll(1, Duration::from_millis(500)).await.is_empty());
+    soon("closing", second.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a running cluster"]
+async fn members_share_and_take_over() {
+    let (producer, topic) = (producer().await, fresh("live_share"));
+    producer.send(Message::new(&topic, "first")).await.unwrap();
+    let one = consumer(&topic).build().await.unwrap();
+    take(&one, 1).await.into_iter().for_each(Delivery::ack);
+    let two = consumer(&topic).build().await.unwrap();
+    let shared = async {
+        loop {
+            let own = |consumer: &Consumer| consumer.queues().iter().filter(|queue| queue.topic == topic).count();
+            let (a, b) = (own(&one), own(&two));
+            if a > 0 && b > 0 && (a + b == 4 || a + b == 8) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    soon("sharing", shared).await;
+    for n in 0..80 {
+        producer.send(Message::new(&topic, n.to_string())).await.unwrap();
+    }
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    while seen.len() < 80 {
+        for consumer in [&one, &two] {
+            for delivery in consumer.poll(100, Duration::from_millis(100)).await {
+                *seen.entry(String::from_utf8_lossy(delivery.body()).into_owned()).or_default() += 1;
+                delivery.ack();
+            }
+        }
+    }
+    soon("closing", two.close()).await;
+    for n in 80..120 {
+        producer.send(Message::new(&topic, n.to_string())).await.unwrap();
+    }
+    for delivery in take(&one, 40).await {
+        delivery.ack();
+    }
+    soon("closing", one.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a running cluster"]
+async fn retries_come_again_and_end_as_dead_letters() {
+    let (producer, topic) = (producer().await, fresh("live_retry"));
+    producer.send(Message::new(&topic, "again").tag("T")).await.unwrap();
+    let consumer = consumer(&topic).max_deliveries(1).build().await.unwrap();
+    let delivery = take(&consumer, 1).await.pop().unwrap();
+    let id = delivery.message_id();
+    soon("giving back", delivery.retry_at_level(1)).await.unwrap();
+    let delivery = take(&consumer, 1).await.pop().unwrap();
+    assert_eq!((delivery.topic(), delivery.attempts_before(), delivery.message_id()), (topic.as_str(), 1, id));
+    soon("giving back", delivery.retry_at_level(1)).await.unwrap();
+    assert!(consumer.poll(1, Duration::from_secs(3)).await.is_empty());
+    soon("closing", consumer.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a running cluster"]
+async fn ordered_queues_give_one_at_a_time_in_order() {
+    let (producer, topic) = (producer().await, fresh("live_order"));
+    for n in 0..50 {
+        producer.send(Message::new(&topic, n.to_string()).sharding_key(format!("k{}", n % 3))).await.unwrap();
+    }
+    let consumer = consumer(&topic).ordered().suspend_queue(Duration::from_millis(100)).build().await.unwrap();
+    let mut last: HashMap<i32, i32> = HashMap::new();
+    let mut left = 50;
+    let mut given_back = false;
+    while left > 0 {
+        let delivery = take(&consumer, 1).await.pop().unwrap();
+        let n: i32 = String::from_utf8_lossy(delivery.body()).parse().unwrap();
+        if n == 20 && !given_back {
+            given_back = true;
+            delivery.retry_later().await.unwrap();
+            continue;
+        }
+        assert!(last.insert(n % 3, n).is_none_or(|before| before < n), "{n} came late");
+        delivery.ack();
+        left -= 1;
+    }
+    soon("closing", consumer.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a running cluster"]
+async fn broadcasting_tags_and_run() {
+    let (producer, topic) = (producer().await, fresh("live_cast"));
+    producer.send(Message::new(&topic, "x").tag("no")).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let build = |n: u8| {
+        let directory = directory.path().join(n.to_string());
+        let group = format!("g_{topic}");
+        Consumer::builder()
+            .nameservers([server()])
+            .group(group)
+            .subscribe(&topic, "yes || maybe")
+            .start_from(StartFrom::First)
+            .broadcasting(Some(directory))
+            .build()
+    };
+    let (one, two) = (build(1).await.unwrap(), build(2).await.unwrap());
+    for n in 0..20 {
+        producer.send(Message::new(&topic, n.to_string()).tag(["yes", "no"][n % 2])).await.unwrap();
+    }
+    for consumer in [&one, &two] {
+        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let running = consumer.clone();
+        let run = tokio::spawn(async move {
+            running
+                .run(move |message| {
+                    told.send(message.body.clone()).unwrap();
+                    async { Ok::<_, std::convert::Infallible>(()) }
+                })
+                .await;
+        });
+        let mut bodies = HashSet::new();
+        while bodies.len() < 10 {
+            bodies.insert(soon("a message", heard.recv()).await.unwrap());
+        }
+        soon("closing", consumer.close()).await;
+        soon("running", run).await.unwrap();
+    }
+    assert!(directory.path().join("1").join(format!("g_{topic}.offsets.json")).exists());
+}
