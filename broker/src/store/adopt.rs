@@ -12,12 +12,11 @@ use crate::store::queue::{ENTRY_LEN, Queue, QueueEntry, RawEntry};
 use crate::store::segment::file_base;
 
 /// Takes in queues of which the log has no record any more: their offsets go on where they ended.
-pub fn adopt(derived: &Derived, log_end: u64, marks: &[QueueMark], search: bool) -> io::Result<()> {
+pub fn adopt(derived: &Derived, log: LogEnd, marks: &[QueueMark], search: bool) -> io::Result<()> {
     for mark in marks {
         // Known to a checkpoint whose files were not trusted, and not met in the log.
         if let Some(queue) = derived.queues.get(&mark.topic, mark.id).filter(|queue| queue.max() == 0) {
-            let end = end_of_files(queue.dir(), queue.file_len())?;
-            queue.adopt(end.max(mark.max), log_end);
+            go_on(derived, &queue, log, mark.max)?;
         }
     }
     if !search {
@@ -30,11 +29,28 @@ pub fn adopt(derived: &Derived, log_end: u64, marks: &[QueueMark], search: bool)
                 continue;
             };
             if derived.queues.get(&topic, id).is_none() {
-                let queue = derived.queues.insert(&topic, id, None);
-                let end = end_of_files(queue.dir(), queue.file_len())?;
-                queue.adopt(end, log_end);
+                go_on(derived, &derived.queues.insert(&topic, id, None), log, 0)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Where the log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEnd {
+    /// Offset behind its last record.
+    pub offset: u64,
+    /// Whether there is no file of it: whoever took the log away did not mean its queues to begin again.
+    pub gone: bool,
+}
+
+fn go_on(derived: &Derived, queue: &Arc<Queue>, log: LogEnd, at_least: u64) -> io::Result<()> {
+    let limit = if log.gone { u64::MAX } else { log.offset };
+    let end = end_of_files(queue.dir(), queue.file_len(), limit)?;
+    queue.adopt(end.max(at_least), log.offset);
+    if !log.gone && end > 0 {
+        clear_behind(derived, queue, &queue.file_path(queue.file_of(end - 1)), end)?;
     }
     Ok(())
 }
@@ -87,8 +103,8 @@ fn clear_behind(derived: &Derived, queue: &Queue, path: &Path, end: u64) -> io::
     }
 }
 
-/// Offset behind the last entry of a queue's files.
-fn end_of_files(dir: &Path, file_len: u64) -> io::Result<u64> {
+/// Offset behind the last entry of a queue's files that leads to a record before a log offset.
+fn end_of_files(dir: &Path, file_len: u64, limit: u64) -> io::Result<u64> {
     let listing = match std::fs::read_dir(dir) {
         Ok(listing) => listing,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -106,7 +122,8 @@ fn end_of_files(dir: &Path, file_len: u64) -> io::Result<u64> {
             let middle = low.midpoint(high);
             let mut raw: RawEntry = [0; ENTRY_LEN as usize];
             read_at(&file, &mut raw, middle * ENTRY_LEN)?;
-            if QueueEntry::decode(&raw).is_unwritten() {
+            let entry = QueueEntry::decode(&raw);
+            if entry.is_unwritten() || entry.physical_offset >= limit {
                 high = middle;
             } else {
                 low = middle + 1;

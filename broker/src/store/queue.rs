@@ -289,7 +289,6 @@ impl Queue {
     pub fn adopt(&self, offset: u64, log_end: u64) {
         let mut state = self.state.lock();
         state.begin(offset);
-        state.wipe = false;
         state.last_physical = log_end.checked_sub(1);
         self.max.store(offset, Ordering::Release);
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use orbitmq_common::message::record::{RecordView, checksum};
 
-use crate::store::adopt;
+use crate::store::adopt::{self, LogEnd};
 use crate::store::builder::Built;
 use crate::store::checkpoint::Checkpoint;
 use crate::store::derived::Derived;
@@ -279,7 +279,8 @@ fn enter(derived: &Derived, view: &RecordView<'_>) -> io::Result<()> {
 fn finish_queues(recovery: &Recovery<'_>, derived: &Derived, end: u64) -> Result<(), OpenError> {
     let dir = derived.queues.dir();
     let marks = recovery.checkpoint.as_ref().map(|checkpoint| checkpoint.queues.as_slice());
-    adopt::adopt(derived, end, marks.unwrap_or_default(), marks.is_none()).map_err(OpenError::io("read", dir))?;
+    let log = LogEnd { offset: end, gone: recovery.segments.count() == 0 };
+    adopt::adopt(derived, log, marks.unwrap_or_default(), marks.is_none()).map_err(OpenError::io("read", dir))?;
     let broken = adopt::broken(derived, recovery.aborted).map_err(OpenError::io("look at", dir))?;
     if !broken.is_empty() {
         tracing::warn!(queues = broken.len(), "queue files are missing or short: they are built again from the log");
