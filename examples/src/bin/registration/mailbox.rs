@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use orbitmq_examples::clock::now_us;
-use rusqlite::params;
+use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
 use crate::database::{Database, DatabaseError};
@@ -13,6 +13,8 @@ const SCHEMA: &str = "
         seq INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT NOT NULL, recipient TEXT NOT NULL,
         subject TEXT NOT NULL, text TEXT NOT NULL, received_us INTEGER NOT NULL) STRICT;
     CREATE INDEX IF NOT EXISTS mails_by_id ON mails (message_id);";
+
+const FOLDED: &str = "SELECT message_id, recipient, subject, text, min(received_us), count(*) FROM mails";
 
 /// A mail as the page shows it; copies with one Message-ID are folded into the first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,24 +55,26 @@ impl Mailbox {
 
     /// The newest mails, newest first.
     pub async fn newest(&self, limit: u32) -> Result<Vec<Mail>, DatabaseError> {
-        let sql = "SELECT message_id, recipient, subject, text, min(received_us), count(*) FROM mails
-                   GROUP BY message_id, recipient ORDER BY min(seq) DESC LIMIT ?1";
-        self.0
-            .call(move |db| {
-                let read = |row: &rusqlite::Row<'_>| {
-                    Ok(Mail {
-                        message_id: row.get(0)?,
-                        recipient: row.get(1)?,
-                        subject: row.get(2)?,
-                        text: row.get(3)?,
-                        received_us: row.get(4)?,
-                        copies: row.get(5)?,
-                    })
-                };
-                db.prepare_cached(sql)?.query_map([limit], read)?.collect()
-            })
-            .await
+        let sql = format!("{FOLDED} GROUP BY message_id, recipient ORDER BY min(seq) DESC LIMIT ?1");
+        self.0.call(move |db| db.prepare_cached(&sql)?.query_map([limit], mail)?.collect()).await
     }
+
+    /// The mail with this Message-ID.
+    pub async fn find(&self, message_id: String) -> Result<Option<Mail>, DatabaseError> {
+        let sql = format!("{FOLDED} WHERE message_id = ?1 GROUP BY message_id, recipient");
+        self.0.call(move |db| db.prepare_cached(&sql)?.query_row([message_id], mail).optional()).await
+    }
+}
+
+fn mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
+    Ok(Mail {
+        message_id: row.get(0)?,
+        recipient: row.get(1)?,
+        subject: row.get(2)?,
+        text: row.get(3)?,
+        received_us: row.get(4)?,
+        copies: row.get(5)?,
+    })
 }
 
 /// What of a mail's source is shown.
@@ -155,5 +159,7 @@ mod tests {
         let mails = mailbox.newest(10).await.unwrap();
         let seen: Vec<_> = mails.iter().map(|mail| (mail.message_id.as_str(), mail.copies)).collect();
         assert_eq!(seen, [("<2@x>", 1), ("<1@x>", 2)]);
+        assert_eq!(mailbox.find("<1@x>".into()).await.unwrap().as_ref(), mails.get(1));
+        assert_eq!(mailbox.find("<3@x>".into()).await.unwrap(), None);
     }
 }

@@ -18,10 +18,6 @@ impl Pace {
         }
         Self { save: Duration::from_millis(400), enqueue: Duration::from_millis(100), mail: Duration::from_millis(600) }
     }
-
-    pub fn is_slow(self) -> bool {
-        !self.mail.is_zero()
-    }
 }
 
 /// Lets a slow part take its time.

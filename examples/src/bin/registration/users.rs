@@ -4,7 +4,7 @@ use std::path::Path;
 
 use orbitmq_examples::clock::now_us;
 use rusqlite::{OptionalExtension, Row, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::applicant::Applicant;
@@ -43,7 +43,7 @@ impl Way {
 }
 
 /// A user with the time of each step, as the page shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct User {
     pub id: String,
     pub name: String,
@@ -81,6 +81,12 @@ impl User {
             received_us: None,
             mailed_us: None,
         }
+    }
+
+    /// Whether every step is done and noted.
+    pub fn is_complete(&self) -> bool {
+        let enqueued = self.enqueued_us.is_some() || self.way == Way::Direct.text();
+        enqueued && self.answered_us.is_some() && self.mailed_us.is_some()
     }
 
     pub fn registered(&self) -> Registered {
