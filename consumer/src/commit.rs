@@ -1,46 +1,67 @@
 //! Stores how far each queue is done: at its broker's master, or in a file of a broadcasting group.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use orbitmq_common::net::peer::CallError;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::header::offset::UpdateOffsetRequest;
 use tokio::task::JoinSet;
 
+use crate::broadcast::LocalOffsets;
 use crate::core::Core;
 use crate::queue::Assigned;
 
-/// Stores offsets on a timer.
+/// Stores offsets on a timer. A broker that hangs holds up its own queues only.
 pub(crate) async fn run(core: Arc<Core>) {
     loop {
         tokio::time::sleep(core.config.commit).await;
-        commit(&core, &core.held_queues()).await;
+        if let Some(local) = &core.local {
+            keep(local, &core.held_queues());
+            local.save().await;
+            continue;
+        }
+        for queue in core.held_queues() {
+            if queue.to_commit().is_some() && !queue.committing.swap(true, Ordering::AcqRel) {
+                let core = Arc::clone(&core);
+                core.tasks.clone().spawn(async move {
+                    try_to_store(&core, &queue).await;
+                    queue.committing.store(false, Ordering::Release);
+                });
+            }
+        }
     }
 }
 
-/// Stores the offsets of some queues, where they have changed. One whose broker does not answer is tried again next time.
+/// Stores the offsets of some queues now, where they have changed.
 pub(crate) async fn commit(core: &Arc<Core>, queues: &[Arc<Assigned>]) {
     if let Some(local) = &core.local {
-        for queue in queues {
-            if let Some(offset) = queue.to_commit() {
-                local.set(&queue.topic, &queue.queue, offset);
-                queue.committed(offset);
-            }
-        }
+        keep(local, queues);
         return local.save().await;
     }
     let mut tasks = JoinSet::new();
     for queue in queues {
-        if let Some(offset) = queue.to_commit() {
-            let (core, queue) = (Arc::clone(core), Arc::clone(queue));
-            tasks.spawn(async move {
-                if let Err(cause) = store(&core, &queue, offset).await {
-                    tracing::debug!(topic = %queue.topic, id = queue.queue.id, offset, cause, "offset not stored");
-                }
-            });
-        }
+        let (core, queue) = (Arc::clone(core), Arc::clone(queue));
+        tasks.spawn(async move { try_to_store(&core, &queue).await });
     }
     while tasks.join_next().await.is_some() {}
+}
+
+fn keep(local: &LocalOffsets, queues: &[Arc<Assigned>]) {
+    for queue in queues {
+        if let Some(offset) = queue.to_commit() {
+            local.set(&queue.topic, &queue.queue, offset);
+            queue.committed(offset);
+        }
+    }
+}
+
+/// One whose broker does not answer is tried again next time.
+async fn try_to_store(core: &Core, queue: &Assigned) {
+    let Some(offset) = queue.to_commit() else { return };
+    if let Err(cause) = store(core, queue, offset).await {
+        tracing::debug!(topic = %queue.topic, id = queue.queue.id, offset, cause, "offset not stored");
+    }
 }
 
 async fn store(core: &Core, queue: &Assigned, offset: i64) -> Result<(), String> {

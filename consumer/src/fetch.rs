@@ -119,6 +119,10 @@ async fn fetch_once(core: &Arc<Core>, queue: &Arc<Assigned>, from: i64, damaged:
             let idle = place.next_begin_offset <= from && sent.elapsed() < QUICK;
             Ok(if idle { NOT_HELD_PAUSE } else { Duration::ZERO })
         }
+        // A slave may merely be behind; only a master knows where a queue begins and ends.
+        response::PULL_OFFSET_MOVED if broker.master() != Some(address) => {
+            Err(unreadable(queue, format!("slave {address} does not have offset {from}")))
+        }
         response::PULL_OFFSET_MOVED => {
             moved(core, queue, from, place()?.next_begin_offset);
             Ok(Duration::from_millis(20))

@@ -7,20 +7,25 @@ use std::time::Duration;
 use orbitmq_common::protocol::body::group::{LockRequest, LockResponse, MessageQueue};
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::relaxed;
+use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::queue::Assigned;
 
 const RENEW: Duration = Duration::from_secs(20);
 /// While some lock is somebody else's, it is asked for so often.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Renews all locks, and asks for those that are still somebody else's.
 pub(crate) async fn run(core: Arc<Core>) {
+    let mut renewed = Instant::now();
     loop {
-        let missing = core.held_queues().iter().any(|queue| !queue.may_fetch());
-        tokio::time::sleep(if missing { ASK_AGAIN } else { RENEW.min(ASK_AGAIN * 20) }).await;
-        lock(Arc::clone(&core), core.held_queues()).await;
+        tokio::time::sleep(LOOK).await;
+        let queues = core.held_queues();
+        if renewed.elapsed() >= RENEW || queues.iter().any(|queue| !queue.may_fetch()) {
+            lock(Arc::clone(&core), queues).await;
+            renewed = Instant::now();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use orbitmq_common::message::message::StoredMessage;
@@ -57,6 +57,8 @@ pub(crate) struct Assigned {
     pub bell: Notify,
     /// Member of the broker group that the broker suggests to read from.
     pub read_from: AtomicI64,
+    /// Whether an offset is on its way to the broker.
+    pub committing: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -76,6 +78,7 @@ impl Assigned {
             revoked,
             bell: Notify::new(),
             read_from: AtomicI64::new(0),
+            committing: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }

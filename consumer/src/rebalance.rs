@@ -9,6 +9,7 @@ use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::header::group::ConsumerGroupRequest;
 use orbitmq_common::protocol::relaxed;
 use orbitmq_common::route::table::{Queue, Route};
+use tokio::task::JoinSet;
 
 use crate::commit;
 use crate::core::Core;
@@ -18,6 +19,7 @@ use crate::queue::{Assigned, LOCK_LASTS, Order};
 
 /// A topic that cannot be shared out yet is looked at again so soon.
 const AGAIN: Duration = Duration::from_secs(1);
+const COMMIT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Checks the sharing on a timer, on notice, and when a route changed.
 pub(crate) async fn run(core: Arc<Core>) {
@@ -63,18 +65,31 @@ async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), String> {
     Ok(())
 }
 
-/// The group's members, sorted, as the first broker that answers knows them.
-async fn members(core: &Core, route: &Route) -> Result<Vec<String>, String> {
-    let mut causes = Vec::new();
+/// The group's members, sorted: all that any broker of the topic knows. One that just started knows only some of them, and
+/// believing it alone would have queues taken twice.
+async fn members(core: &Arc<Core>, route: &Route) -> Result<Vec<String>, String> {
+    let mut tasks = JoinSet::new();
     for broker in route.brokers() {
-        let Some(address) = broker.reader(0) else { continue };
-        match members_at(core, address).await {
-            Ok(members) => return Ok(members),
-            Err(cause) => causes.push(format!("{address}: {cause}")),
+        if let Some(address) = broker.reader(0).map(str::to_owned) {
+            let core = Arc::clone(core);
+            tasks
+                .spawn(async move { members_at(&core, &address).await.map_err(|cause| format!("{address}: {cause}")) });
         }
     }
-    core.finder.stale(&route.topic);
-    Err(format!("no broker tells the members of the group: {}", causes.join("; ")))
+    let mut members: Option<BTreeSet<String>> = None;
+    let mut causes = Vec::new();
+    while let Some(answer) = tasks.join_next().await {
+        match answer {
+            Ok(Ok(some)) => members.get_or_insert_default().extend(some),
+            Ok(Err(cause)) => causes.push(cause),
+            Err(error) => causes.push(error.to_string()),
+        }
+    }
+    if !causes.is_empty() {
+        core.finder.stale(&route.topic);
+    }
+    let members = members.ok_or_else(|| format!("no broker tells the members of the group: {}", causes.join("; ")))?;
+    Ok(members.into_iter().collect())
 }
 
 async fn members_at(core: &Core, address: &str) -> Result<Vec<String>, String> {
@@ -87,8 +102,7 @@ async fn members_at(core: &Core, address: &str) -> Result<Vec<String>, String> {
         return Err(format!("code {}: {}", answer.code, answer.remark.unwrap_or_default()));
     }
     let body: ConsumerIds = relaxed::parse(&answer.body).map_err(|error| error.to_string())?;
-    let members: BTreeSet<String> = body.consumer_id_list.into_iter().collect();
-    Ok(members.into_iter().collect())
+    Ok(body.consumer_id_list)
 }
 
 /// Releases what is no longer ours and takes what is new.
@@ -150,7 +164,8 @@ async fn release(core: Arc<Core>, queue: Arc<Assigned>) {
             tracing::warn!(topic = %queue.topic, id = queue.queue.id, "a delivery takes longer than its queue may be kept");
         }
     }
-    commit::commit(&core, std::slice::from_ref(&queue)).await;
+    // The next owner stores offsets of its own: ours must not come late.
+    drop(tokio::time::timeout(COMMIT_WITHIN, commit::commit(&core, std::slice::from_ref(&queue))).await);
     core.freed(queue.reset(0));
     if queue.order == Order::OneByOne {
         locks::unlock(&core, std::slice::from_ref(&queue)).await;
