@@ -3,6 +3,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::Decoder;
 
+use crate::protocol::fields::brief;
 use crate::protocol::frame::{Encoding, Frame};
 use crate::protocol::{binary, json, msgpack};
 
@@ -39,6 +40,12 @@ pub enum DecodeError {
     /// The connection broke.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl DecodeError {
+    pub(crate) fn header(what: &str, cause: &dyn std::fmt::Display) -> Self {
+        Self::Header(format!("{what}: {}", brief(&cause.to_string(), 150)))
+    }
 }
 
 /// Cuts a byte stream into frames. A frame's body is a slice of the read buffer, not a copy.

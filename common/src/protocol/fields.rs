@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::ser::{self, Impossible, Serialize, SerializeStruct, Serializer};
 
 /// A header's fields do not fit its request kind. The text names the field and what is wrong with it.
@@ -16,7 +16,7 @@ pub struct FieldError {
 
 impl FieldError {
     pub(crate) fn new(message: impl Display) -> Self {
-        Self { message: message.to_string() }
+        Self { message: brief(&message.to_string(), 150).to_owned() }
     }
 }
 
@@ -122,7 +122,7 @@ macro_rules! parsed {
                 Scalar::Unsigned(n) if <$type>::try_from(n).is_ok() => visitor.visit_u64(n),
                 other => {
                     let text = other.into_text().ok_or_else(|| E::custom(format_args!("field '{key}' is not {}", $what)))?;
-                    let number = text.trim().parse::<$type>().map_err(|_| E::custom(format_args!("field '{key}' is not {}: '{}'", $what, shown(&text))))?;
+                    let number = text.trim().parse::<$type>().map_err(|_| E::custom(format_args!("field '{key}' is not {}: '{}'", $what, brief(&text, 40))))?;
                     visitor.$visit(number)
                 }
             }
@@ -130,9 +130,16 @@ macro_rules! parsed {
     )*};
 }
 
-/// The start of a text, short enough for an error.
-fn shown(text: &str) -> &str {
-    text.char_indices().nth(40).map_or(text, |(end, _)| text.get(..end).unwrap_or(text))
+/// The start of a text, for errors: what a sender wrote must not fill logs and answers.
+pub(crate) fn brief(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or(text)
+}
+
+/// An optional field whose absence means its type's default; an empty text counts as absent.
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl<'de, E: de::Error> Deserializer<'de> for Value<'_, 'de, E> {
@@ -193,8 +200,12 @@ impl<'de, E: de::Error> Deserializer<'de> for Value<'_, 'de, E> {
         deserialize_u64 => visit_u64, u64, "a 64-bit natural number";
     }
 
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_unit()
+    }
+
     serde::forward_to_deserialize_any! {
-        f32 f64 i128 u128 char string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        f32 f64 i128 u128 char string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier
     }
 }
 

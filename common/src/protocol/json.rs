@@ -53,7 +53,7 @@ struct Head<'a> {
 /// Reads a header; the frame's body is still empty.
 pub(crate) fn decode(header: Bytes) -> Result<Frame, DecodeError> {
     let head: Head<'_> = serde_json::from_slice(&header)
-        .map_err(|error| DecodeError::Header(format!("the JSON header does not parse: {error}")))?;
+        .map_err(|error| DecodeError::header("the JSON header does not parse", &error))?;
     let mut frame = Frame::request(head.code, Encoding::Json);
     frame.language = head.language.as_deref().map_or(OTHER, language_code);
     frame.version = head.version;

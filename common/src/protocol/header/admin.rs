@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::fields::or_default;
+
 /// UPDATE_AND_CREATE_TOPIC (17).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,7 +29,7 @@ pub struct CreateTopicRequest<'a> {
     #[serde(default)]
     pub topic_sys_flag: Option<i32>,
     /// Whether the queue count is fixed for order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub order: bool,
     /// `+key=value,-key`
     #[serde(borrow, default)]

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::fields::or_default;
+
 /// GET_ROUTEINFO_BY_TOPIC (105).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,10 +43,10 @@ pub struct RegisterBrokerRequest<'a> {
     #[serde(default)]
     pub enable_acting_master: Option<bool>,
     /// Whether the body is deflated.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub compressed: bool,
     /// CRC-32 of the body without its top bit; 0: not given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub body_crc32: i32,
     /// Zone of the broker.
     #[serde(borrow, default, rename = "__ZONE_NAME")]

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::fields::or_default;
+
 /// PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,7 +32,7 @@ pub struct PullRequest<'a> {
     #[serde(borrow, default)]
     pub subscription: Option<Cow<'a, str>>,
     /// Version of the subscription the reader has.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub sub_version: i64,
     /// `TAG` (default) or `SQL92`.
     #[serde(borrow, default)]

@@ -43,7 +43,7 @@ pub struct SendRequest<'a> {
     #[serde(default)]
     pub max_reconsume_times: Option<i32>,
     /// Name of the broker the sender believes to talk to.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, rename = "bname")]
     pub broker_name: Option<Cow<'a, str>>,
 }
 
