@@ -216,3 +216,6 @@ impl RouteTable {
         addresses
     }
 }
+
+#[cfg(test)]
+mod tests;
