@@ -11,7 +11,7 @@ use orbitmq_common::telemetry::LogFormat;
 
 use crate::store::options::{Flush, Options, Retention};
 
-const KEYS: [Key; 27] = [
+const KEYS: [Key; 28] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
@@ -37,6 +37,7 @@ const KEYS: [Key; 27] = [
     Key { name: "long_polling", aliases: &["longPollingEnable"] },
     Key { name: "trace_topic", aliases: &["traceTopicEnable"] },
     Key { name: "lease", aliases: &[] },
+    Key { name: "monitor", aliases: &[] },
     Key { name: "log", aliases: &[] },
     Key { name: "log_format", aliases: &[] },
 ];
@@ -97,6 +98,9 @@ pub struct Arguments {
     /// `sync`: a message is acknowledged once it is on the disk; `async`: once the system has it [sync].
     #[arg(long, value_name = "sync|async")]
     flush: Option<String>,
+    /// Address and port of /livez, /readyz and /metrics [none].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    monitor: Option<String>,
     /// Level of the log, or a list such as info,orbitmq_broker=debug [info].
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -141,6 +145,8 @@ pub struct Config {
     pub trace_topic: bool,
     /// After so long without a heartbeat name servers drop this broker.
     pub lease: Duration,
+    /// Where health and figures are served; `None`: nowhere.
+    pub monitor: Option<SocketAddr>,
     /// Filter of the log.
     pub log: String,
     /// Form of the log.
@@ -169,6 +175,7 @@ impl Config {
             long_polling: true,
             trace_topic: false,
             lease: Duration::from_secs(5),
+            monitor: None,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             ignored: Vec::new(),
@@ -192,6 +199,7 @@ impl Config {
             ("id", arguments.id),
             ("data_dir", arguments.data_dir),
             ("flush", arguments.flush),
+            ("monitor", arguments.monitor),
             ("log", arguments.log),
             ("log_format", arguments.log_format),
         ];
@@ -250,6 +258,7 @@ impl Config {
         if config.lease < Duration::from_secs(2) {
             return Err(settings.refuse("lease", "expected 2s or more, for heartbeats come each second"));
         }
+        config.monitor = settings.get("monitor")?;
         config.log = settings.get("log")?.unwrap_or(config.log);
         config.log_format = match settings.text("log_format") {
             None | Some("text") => LogFormat::Text,

@@ -10,6 +10,7 @@ pub mod handler;
 pub mod locks;
 pub mod members;
 pub mod meta;
+pub mod monitor;
 pub mod node;
 pub mod refusal;
 pub mod store;

@@ -25,12 +25,11 @@ use crate::meta::groups::Groups;
 use crate::meta::legacy::Legacy;
 use crate::meta::offsets::Offsets;
 use crate::meta::topics::{Topics, now_ms};
+use crate::monitor;
 use crate::store::Store;
 use crate::store::error::OpenError;
 use crate::store::options::Flush;
 
-/// Longest frame beside its body: header and lengths.
-const FRAME_ROOM: usize = 1 << 20;
 const EXPIRY_SCAN: Duration = Duration::from_secs(10);
 /// Time after which a stop no longer waits for requests and name servers.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -62,6 +61,7 @@ pub struct Node {
     /// Ends the listener and its connections.
     close: CancellationToken,
     bound: SocketAddr,
+    monitor: Option<SocketAddr>,
 }
 
 impl Node {
@@ -76,24 +76,29 @@ impl Node {
         let listener = server::bind(config.listen)?;
         let bound = listener.local_addr()?;
         let address = config.advertised(bound).map_err(StartError::Advertise)?;
+        let (tasks, serving, close) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
+        // A start that fails half-way must not leave its monitor port behind.
+        let unfinished = close.clone().drop_guard();
+        let shown = monitor::Shown::default();
+        let monitor = match config.monitor {
+            Some(address) => Some(monitor::start(address, &shown, &serving, &close)?),
+            None => None,
+        };
         let options = config.store.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
         let store = Arc::new(opened.map_err(|error| StartError::Listen(std::io::Error::other(error)))??);
         let broker = Arc::new(build(config, address, store)?);
         banner(&broker, bound);
+        shown.get_or_init(|| Arc::clone(&broker));
 
-        let (tasks, serving, close) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
-        let connection = ConnectionOptions {
-            max_frame: broker.config.max_message_size + FRAME_ROOM.max(12 << 20),
-            ..ConnectionOptions::default()
-        };
         let dispatch = Arc::new(Dispatch::new(Arc::clone(&broker)));
         let most = broker.config.max_connections;
-        serving.spawn(server::serve(listener, dispatch, connection, most, close.clone()));
+        serving.spawn(server::serve(listener, dispatch, ConnectionOptions::default(), most, close.clone()));
         announce::start(&broker, &tasks);
         delay::start(&broker, &tasks);
         expire_members(&broker, &tasks);
-        Ok(Self { broker, serving, tasks, close, bound })
+        drop(unfinished.disarm());
+        Ok(Self { broker, serving, tasks, close, bound, monitor })
     }
 
     /// Where clients connect.
@@ -106,6 +111,12 @@ impl Node {
     #[must_use]
     pub fn bound(&self) -> SocketAddr {
         self.bound
+    }
+
+    /// Where health and figures are served.
+    #[must_use]
+    pub fn monitor(&self) -> Option<SocketAddr> {
+        self.monitor
     }
 
     /// The parts, for those who look inside.
@@ -252,3 +263,6 @@ fn close_files(broker: &Broker) {
     }
     broker.db.close();
 }
+
+#[cfg(test)]
+mod tests;

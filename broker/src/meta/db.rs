@@ -54,11 +54,15 @@ pub struct DbError {
     cause: String,
 }
 
+type Key = (Tree, Vec<u8>);
 type Change = Option<Vec<u8>>;
+type Changes = HashMap<Key, Change>;
+/// Key and value of something stored.
+pub type Row = (Vec<u8>, Vec<u8>);
 
 #[derive(Default)]
 struct Pending {
-    changes: HashMap<(Tree, Vec<u8>), Change>,
+    changes: Changes,
     /// Number of the newest change.
     newest: u64,
     /// Changes up to this number have somebody waiting for them.
@@ -111,7 +115,7 @@ impl Db {
     ///
     /// # Errors
     /// The tree cannot be read.
-    pub fn load(&self, tree: Tree) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DbError> {
+    pub fn load(&self, tree: Tree) -> Result<Vec<Row>, DbError> {
         let entries = self.shared.tree(tree)?.iter();
         entries
             .map(|entry| {
@@ -227,7 +231,7 @@ impl Shared {
     }
 
     /// Waits for changes, and a moment longer for more of them unless somebody waits.
-    fn next_round(&self) -> (HashMap<(Tree, Vec<u8>), Change>, u64, bool) {
+    fn next_round(&self) -> (Changes, u64, bool) {
         let mut pending = self.pending.lock();
         while pending.changes.is_empty() && !pending.stopping {
             self.wake.wait(&mut pending);
@@ -245,7 +249,7 @@ impl Shared {
         self.stored.borrow().as_ref().map_or(0, |number| *number)
     }
 
-    fn write(&self, changes: &HashMap<(Tree, Vec<u8>), Change>) -> Result<(), DbError> {
+    fn write(&self, changes: &Changes) -> Result<(), DbError> {
         for ((tree, key), change) in changes {
             let tree = self.tree(*tree)?;
             let done = match change {
@@ -258,7 +262,7 @@ impl Shared {
     }
 
     /// Keeps changes that could not be written, unless newer ones are there.
-    fn put_back(&self, changes: HashMap<(Tree, Vec<u8>), Change>) {
+    fn put_back(&self, changes: Changes) {
         let mut pending = self.pending.lock();
         for (key, change) in changes {
             pending.changes.entry(key).or_insert(change);

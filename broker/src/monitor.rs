@@ -1,0 +1,112 @@
+//! Health and figures over HTTP, on a port of their own: `/livez`, `/readyz`, `/metrics` (Prometheus text).
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use orbitmq_common::net::server;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::Broker;
+
+/// The broker, once it has recovered.
+pub type Shown = Arc<OnceLock<Arc<Broker>>>;
+
+/// Listens on `address`; the broker is shown as soon as it is there.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn start(
+    address: SocketAddr,
+    shown: &Shown,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> std::io::Result<SocketAddr> {
+    let listener = server::bind(address)?;
+    let bound = listener.local_addr()?;
+    let router = Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::clone(shown));
+    let stop = stop.clone().cancelled_owned();
+    tasks.spawn(async move {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+            tracing::warn!(%error, "the monitor port has ended");
+        }
+    });
+    Ok(bound)
+}
+
+/// Why the broker takes no messages now; `None`: it does.
+fn trouble(broker: &Broker) -> Option<String> {
+    let stats = broker.store.stats();
+    if let Some(reason) = stats.poisoned {
+        return Some(format!("poisoned: {reason}; restart the broker to recover"));
+    }
+    if stats.disk_full {
+        return Some("the disk is full; free space or shorten the retention".to_owned());
+    }
+    broker.stop.is_cancelled().then(|| "stopping".to_owned())
+}
+
+async fn ready(State(shown): State<Shown>) -> impl IntoResponse {
+    match shown.get().map(|broker| trouble(broker)) {
+        Some(None) => (StatusCode::OK, "ready\n".to_owned()),
+        Some(Some(trouble)) => (StatusCode::SERVICE_UNAVAILABLE, trouble + "\n"),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "recovering the store\n".to_owned()),
+    }
+}
+
+async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
+    let mut text = String::with_capacity(4096);
+    if let Some(broker) = shown.get() {
+        write_metrics(broker, &mut text);
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+fn write_metrics(broker: &Broker, out: &mut String) {
+    let stats = broker.store.stats();
+    let mut put = |kind: &str, name: &str, help: &str, value: f64| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} {kind}\norbitmq_{name} {value}");
+    };
+    let truth = |value: bool| if value { 1.0 } else { 0.0 };
+    let counters = [
+        ("messages_stored_total", "Messages appended to the log.", stats.puts),
+        ("bytes_stored_total", "Bytes appended to the log.", stats.put_bytes),
+        ("refused_disk_full_total", "Sends refused because the disk was full.", stats.refused_full),
+        ("refused_busy_total", "Sends refused because too much waited for the disk.", stats.refused_busy),
+        ("batches_total", "Batches written to the log.", stats.batches),
+        ("flushes_total", "Flushes of the log to the disk.", stats.flushes),
+        ("damaged_records_total", "Records that failed their checksum and were not served.", stats.damaged),
+        ("derived_failures_total", "Failed writes of queue and index files, tried again.", stats.derived_failures),
+        ("deleted_segments_total", "Log segments deleted by retention.", stats.deleted_segments),
+    ];
+    for (name, help, value) in counters {
+        put("counter", name, help, value as f64);
+    }
+    put("counter", "flush_seconds_total", "Time spent flushing.", stats.flush_time.as_secs_f64());
+    let gauges = [
+        ("flush_seconds_max", "Longest flush so far.", stats.flush_max.as_secs_f64()),
+        ("log_start_offset", "First offset the log still has.", stats.min_physical as f64),
+        ("log_end_offset", "End of the log.", stats.end as f64),
+        ("derived_behind_bytes", "Log that queues and index have yet to follow.", stats.behind as f64),
+        ("unflushed_bytes", "Bytes that wait for the disk.", stats.unflushed as f64),
+        ("disk_used_ratio", "Used part of the file system.", stats.disk_ratio),
+        ("segments", "Log segments.", stats.segments as f64),
+        ("queues", "Queues that have messages.", stats.queues as f64),
+        ("log_fenced", "1 after a failed write or flush, until a restart.", truth(stats.poisoned.is_some())),
+        ("disk_full", "1 while no space can be reserved.", truth(stats.disk_full)),
+    ];
+    for (name, help, value) in gauges {
+        put("gauge", name, help, value);
+    }
+}
