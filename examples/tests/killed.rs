@@ -1,4 +1,5 @@
-//! Web service and mailer are killed (SIGKILL) again and again while people register: every user gets a mail.
+//! Web service and mailer are killed (SIGKILL) and the broker goes away while people register: every user gets a mail.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -7,10 +8,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orbitmq_examples::cluster::Embedded;
+use orbitmq_broker::config::Config as BrokerConfig;
+use orbitmq_broker::node::Node as Broker;
 use orbitmq_examples::http;
+use orbitmq_nameserver::config::Config as NameServerConfig;
+use orbitmq_nameserver::node::Node as NameServer;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -18,21 +23,128 @@ use tokio::time::{Instant, timeout};
 
 const VISITORS: usize = 4;
 const PEOPLE_PER_KILL: usize = 12;
-const KILLS: usize = 8;
+const KILLS: usize = 10;
+/// Mails that one mailer has in hand at most.
+const MAILS_AT_ONCE: usize = 4;
 const BOUND: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 
-/// A part of the application as a process, and the address in its first line.
-async fn start(arguments: &[&str]) -> (Child, String) {
+/// The application as processes, and its cluster in this one.
+struct Application {
+    dir: TempDir,
+    nameserver: NameServer,
+    broker: Option<Broker>,
+    listen: SocketAddr,
+    smtp: String,
+    mailer: Child,
+    web: Child,
+    page: watch::Sender<SocketAddr>,
+    _mailbox: Child,
+}
+
+impl Application {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let nameserver = NameServer::start(NameServerConfig { listen, ..NameServerConfig::default() }).await.unwrap();
+        let broker = start_broker(dir.path(), listen, nameserver.addr).await;
+        let listen = broker.address();
+        let (mailbox, smtp) = start(dir.path(), &["mailbox", "--listen", "127.0.0.1:0"]).await;
+        let (mailer, _) = start_mailer(dir.path(), nameserver.addr, &smtp).await;
+        let (web, address) = start_web(dir.path(), nameserver.addr).await;
+        let page = watch::channel(address.parse().unwrap()).0;
+        Self { dir, nameserver, broker: Some(broker), listen, smtp, mailer, web, page, _mailbox: mailbox }
+    }
+
+    async fn kill_mailer(&mut self) {
+        kill(&mut self.mailer).await;
+        (self.mailer, _) = start_mailer(self.dir.path(), self.nameserver.addr, &self.smtp).await;
+    }
+
+    async fn kill_web(&mut self) {
+        kill(&mut self.web).await;
+        let (web, address) = start_web(self.dir.path(), self.nameserver.addr).await;
+        self.web = web;
+        self.page.send_replace(address.parse().unwrap());
+    }
+
+    async fn stop_broker(&mut self) {
+        self.broker.take().unwrap().stop().await;
+    }
+
+    async fn start_broker(&mut self) {
+        self.broker = Some(start_broker(self.dir.path(), self.listen, self.nameserver.addr).await);
+    }
+
+    fn rows<T: rusqlite::types::FromSql>(&self, file: &str, sql: &str) -> Vec<T> {
+        let path = self.dir.path().join(file);
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let mut statement = db.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Waits until each of so many users has a mail and the web service knows it; answers with the mails per event.
+    async fn every_user_has_a_mail(&self, users: usize) -> BTreeMap<String, usize> {
+        let owed: BTreeSet<String> = self.rows("users.db", "SELECT event FROM users").into_iter().collect();
+        assert_eq!(owed.len(), users);
+        let deadline = Instant::now() + BOUND;
+        loop {
+            let mut mails = BTreeMap::new();
+            for id in self.rows::<String>("mailbox.db", "SELECT message_id FROM mails") {
+                let event = id.trim_start_matches('<').trim_end_matches("@registration.orbitmq>").to_owned();
+                *mails.entry(event).or_insert(0) += 1;
+            }
+            assert!(mails.keys().all(|event| owed.contains(event)), "a mail for nobody");
+            let open = self.rows::<i64>("users.db", "SELECT count(*) FROM users WHERE mailed_us IS NULL");
+            if mails.len() == owed.len() && open == [0] {
+                return mails;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} of {} users have a mail; unreported: {open:?}",
+                mails.len(),
+                owed.len()
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn stop(mut self) {
+        kill(&mut self.mailer).await;
+        kill(&mut self.web).await;
+        self.stop_broker().await;
+        self.nameserver.shutdown().await;
+    }
+}
+
+async fn start_broker(dir: &Path, listen: SocketAddr, nameserver: SocketAddr) -> Broker {
+    let mut config = BrokerConfig::local(dir.join("broker"), vec![nameserver.to_string()]);
+    config.listen = listen;
+    config.store.segment_size = 32 << 20;
+    Broker::start(config).await.unwrap()
+}
+
+async fn start_mailer(dir: &Path, nameserver: SocketAddr, smtp: &str) -> (Child, String) {
+    start(dir, &["mail", "--nameserver", &nameserver.to_string(), "--smtp", smtp]).await
+}
+
+async fn start_web(dir: &Path, nameserver: SocketAddr) -> (Child, String) {
+    start(dir, &["serve", "--nameserver", &nameserver.to_string(), "--listen", "127.0.0.1:0"]).await
+}
+
+/// A part of the application as a process, and the address that ends its first line.
+async fn start(dir: &Path, arguments: &[&str]) -> (Child, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_registration"))
         .args(arguments)
+        .args(["--log", "error", "--data", dir.to_str().unwrap()])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = timeout(BOUND, lines.next_line()).await.unwrap().unwrap().expect("the process ended at its start");
-    (child, line.split(' ').next_back().unwrap().trim_start_matches("http://").trim_end_matches('/').to_owned())
+    let address = line.split(' ').next_back().unwrap().trim_start_matches("http://").trim_end_matches('/');
+    (child, address.to_owned())
 }
 
 async fn kill(child: &mut Child) {
@@ -40,14 +152,15 @@ async fn kill(child: &mut Child) {
     child.wait().await.unwrap();
 }
 
-/// Registers with one address until the web service says that it is saved.
-async fn register(page: watch::Receiver<SocketAddr>, email: String, deadline: Instant) {
+/// Registers with one address until the web service says that it is saved; answers with the status.
+async fn register(page: watch::Receiver<SocketAddr>, email: String) -> u16 {
     let body = json!({ "name": "Somebody", "email": email });
+    let deadline = Instant::now() + BOUND;
     while Instant::now() < deadline {
         let address = *page.borrow();
         match http::post(address, "/api/registrations", &body, Duration::from_secs(10)).await {
             // 409: an earlier attempt was saved before its process died.
-            Ok((201 | 202 | 409, _)) => return,
+            Ok((status @ (201 | 202 | 409), _)) => return status,
             Ok((503, _)) => {}
             Ok((status, answer)) => panic!("{status} {answer}"),
             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -56,93 +169,57 @@ async fn register(page: watch::Receiver<SocketAddr>, email: String, deadline: In
     panic!("{email} could not be registered");
 }
 
-fn rows<T: rusqlite::types::FromSql>(path: &Path, sql: &str) -> Vec<T> {
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let mut statement = db.prepare(sql).unwrap();
-    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_user_has_a_mail_whoever_is_killed() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().to_str().unwrap();
-    let cluster = Embedded::start(&dir.path().join("cluster"), &["registration", "registration-mailed"]).await.unwrap();
-    let nameserver = cluster.nameserver().to_string();
-    let (_mailbox, smtp) = start(&["mailbox", "--listen", "127.0.0.1:0", "--data", data]).await;
-    let mail = ["mail", "--log", "error", "--data", data, "--nameserver", &nameserver, "--smtp", &smtp];
-    let serve = ["serve", "--log", "error", "--data", data, "--nameserver", &nameserver, "--listen", "127.0.0.1:0"];
-    let (mut mailer, _) = start(&mail).await;
-    let (mut web, address) = start(&serve).await;
-    let (page, at) = watch::channel(address.parse().unwrap());
-
-    let deadline = Instant::now() + BOUND;
+    let mut application = Application::start().await;
     let (asked, mut count) = watch::channel(0_usize);
     let asked = Arc::new(asked);
     let visitors: Vec<_> = (0..VISITORS)
         .map(|visitor| {
-            let (asked, at) = (Arc::clone(&asked), at.clone());
+            let (asked, page) = (Arc::clone(&asked), application.page.subscribe());
             tokio::spawn(async move {
                 for number in 0..KILLS * PEOPLE_PER_KILL / VISITORS {
                     asked.send_modify(|count| *count += 1);
-                    register(at.clone(), format!("person.{visitor}.{number}@example.org"), deadline).await;
+                    register(page.clone(), format!("person.{visitor}.{number}@example.org")).await;
                 }
             })
         })
         .collect();
-
-    let (mut web_kills, mut mailer_kills) = (0, 0);
     for round in 0..KILLS {
         let moment = round * PEOPLE_PER_KILL + fastrand::usize(1..PEOPLE_PER_KILL);
         timeout(BOUND, count.wait_for(|count| *count >= moment)).await.unwrap().unwrap();
-        if round % 2 == 0 {
-            kill(&mut mailer).await;
-            (mailer, _) = start(&mail).await;
-            mailer_kills += 1;
-        } else {
-            kill(&mut web).await;
-            let (again, address) = start(&serve).await;
-            web = again;
-            page.send_replace(address.parse().unwrap());
-            web_kills += 1;
+        match round % 2 {
+            0 => application.kill_mailer().await,
+            _ => application.kill_web().await,
         }
     }
     for visitor in visitors {
         visitor.await.unwrap();
     }
 
-    let file = |name: &str| dir.path().join(name);
-    let owed: BTreeSet<String> = rows(&file("users.db"), "SELECT event FROM users").into_iter().collect();
-    assert_eq!(owed.len(), KILLS * PEOPLE_PER_KILL);
-    let mut mails = BTreeMap::new();
-    while Instant::now() < deadline {
-        mails.clear();
-        for id in rows::<String>(&file("mailbox.db"), "SELECT message_id FROM mails") {
-            let event = id.trim_start_matches('<').trim_end_matches("@registration.orbitmq>").to_owned();
-            *mails.entry(event).or_insert(0) += 1;
-        }
-        let open = rows::<i64>(&file("users.db"), "SELECT count(*) FROM users WHERE mailed_us IS NULL");
-        if mails.len() == owed.len() && open == [0] {
-            break;
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    let without: Vec<_> = owed.iter().filter(|event| !mails.contains_key(*event)).collect();
-    assert!(without.is_empty(), "{} of {} without a mail: {without:?}", without.len(), owed.len());
-    assert!(mails.keys().all(|event| owed.contains(event)), "a mail for nobody");
-    assert_eq!(rows::<i64>(&file("users.db"), "SELECT count(*) FROM users WHERE mailed_us IS NULL"), [0]);
-
     // A second mail is explained only by a mailer that died after an attempt without a record of it.
-    let tried_again: BTreeSet<String> =
-        rows(&file("mailer.db"), "SELECT event FROM mails WHERE attempts > 1").into_iter().collect();
+    let mails = application.every_user_has_a_mail(KILLS * PEOPLE_PER_KILL).await;
+    let again: BTreeSet<String> =
+        application.rows("mailer.db", "SELECT event FROM mails WHERE attempts > 1").into_iter().collect();
     let twice: Vec<_> = mails.iter().filter(|(_, copies)| **copies > 1).map(|(event, _)| event).collect();
-    assert!(twice.iter().all(|event| tried_again.contains(*event)), "a second mail without a reason");
-    println!(
-        "{} users, {web_kills} web and {mailer_kills} mailer kills: every user has a mail, {} attempted again, {} have a second",
-        owed.len(),
-        tried_again.len(),
-        twice.len()
-    );
-    kill(&mut mailer).await;
-    kill(&mut web).await;
-    cluster.stop().await;
+    assert!(twice.iter().all(|event| again.contains(*event)), "a second mail without a reason");
+    assert!(twice.len() <= KILLS.div_ceil(2) * MAILS_AT_ONCE, "{} second mails", twice.len());
+    println!("{} users, {KILLS} kills, {} mails tried again, {} twice", mails.len(), again.len(), twice.len());
+    application.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_go_out_while_the_broker_is_away_and_mails_follow() {
+    let mut application = Application::start().await;
+    let page = application.page.subscribe();
+    assert_eq!(register(page.clone(), "before@example.org".into()).await, 201);
+    application.stop_broker().await;
+    let during = ["a@example.org", "b@example.org", "c@example.org"];
+    let statuses = futures_util::future::join_all(during.map(|email| register(page.clone(), email.into()))).await;
+    assert_eq!(statuses, [202; 3]);
+    application.kill_web().await;
+    application.start_broker().await;
+    let mails = application.every_user_has_a_mail(1 + during.len()).await;
+    assert!(mails.values().all(|copies| *copies == 1), "{mails:?}");
+    application.stop().await;
 }

@@ -16,8 +16,8 @@ use crate::mailer::{Mailer, Verdict};
 use crate::pace::{self, Pace};
 use crate::users::{Users, Waiting};
 
-/// Mails in hand at once.
-const MAILS_AT_ONCE: usize = 16;
+/// Mails in hand at once, hence the most that can go out twice when the mailer is killed.
+const MAILS_AT_ONCE: usize = 4;
 /// How soon a consumer that came before its topic finds it.
 const LOOK: Duration = Duration::from_secs(1);
 
