@@ -1,2 +1,50 @@
-//! Command line of OrbitMQ.
-fn main() {}
+//! The command line of OrbitMQ: reads the arguments, runs one command, prints what it reports.
+
+mod args;
+mod bench;
+mod dev;
+mod failure;
+mod report;
+mod session;
+mod time;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::session::Session;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = arguments.output;
+    let ended = run(arguments).and_then(|report| report.print(output));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(Failure::Print(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("orbitmq: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<Report, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let ended = runtime.block_on(command(arguments));
+    // A look-up of a host name may still be under way; nobody waits for it.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn command(arguments: Arguments) -> Result<Report, Failure> {
+    let output = arguments.output;
+    let session = || Session::new(&arguments.nameserver, arguments.timeout);
+    match arguments.command {
+        Command::Dev(dev) => dev::run(dev, output).await,
+        Command::Bench(bench) => bench::run(bench, session()?).await,
+    }
+}
