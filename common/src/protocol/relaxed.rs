@@ -2,12 +2,14 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::protocol::fields::brief;
+
 /// Nesting beyond this is refused; real bodies nest five deep.
 const MAX_DEPTH: usize = 64;
 
 /// A body is not what its request kind needs. The text names the place and the cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the body does not parse: {0}")]
+#[error("the body does not parse: {}", brief(.0, 200))]
 pub struct BodyError(pub String);
 
 /// Parses a body, strictly at first; if that fails, with the liberties that RocketMQ's clients take. An object used as a
@@ -31,7 +33,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
 /// # Errors
 /// The position and kind of the first thing that cannot be understood.
 pub fn to_strict(body: &[u8]) -> Result<Vec<u8>, BodyError> {
-    let mut rewriter = Rewriter { input: body, at: 0 };
+    let mut rewriter = Rewriter { input: body, at: 0, in_key: false };
     let mut out = Vec::with_capacity(body.len() + body.len() / 4);
     rewriter.value(&mut out, 0)?;
     rewriter.blanks();
@@ -41,6 +43,8 @@ pub fn to_strict(body: &[u8]) -> Result<Vec<u8>, BodyError> {
 struct Rewriter<'a> {
     input: &'a [u8],
     at: usize,
+    /// Within an object that is a key; keys in keys would double in length with each level of quoting.
+    in_key: bool,
 }
 
 impl Rewriter<'_> {
@@ -111,9 +115,12 @@ impl Rewriter<'_> {
 
     fn name(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), BodyError> {
         match self.peek() {
+            Some(b'{' | b'[') if self.in_key => return Err(self.unexpected("an object as key within a key")),
             Some(b'{' | b'[') => {
                 let mut key = Vec::new();
+                self.in_key = true;
                 self.value(&mut key, depth + 1)?;
+                self.in_key = false;
                 quoted(&key, out);
             }
             Some(quote @ (b'"' | b'\'')) => self.text(out, quote)?,

@@ -80,7 +80,7 @@ pub struct SubscriptionData {
     #[serde(deserialize_with = "numbers")]
     pub code_set: Vec<i32>,
     /// `TAG` or `SQL92`.
-    #[serde(deserialize_with = "text_or_tag")]
+    #[serde(default = "tag", deserialize_with = "text_or_tag")]
     pub expression_type: String,
     /// The expression; `*` or empty: everything.
     #[serde(deserialize_with = "text_or_empty")]
@@ -122,7 +122,11 @@ fn text_or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
 }
 
 fn text_or_tag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()).unwrap_or_else(|| "TAG".to_owned()))
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()).unwrap_or_else(tag))
+}
+
+fn tag() -> String {
+    "TAG".to_owned()
 }
 
 /// One consumer group of a client.

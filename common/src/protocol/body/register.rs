@@ -8,7 +8,7 @@ use crate::protocol::body::topic::{DataVersion, TopicConfig, TopicTable};
 use crate::protocol::relaxed::{self, BodyError};
 
 /// A deflated registration may unfold to this many bytes at most.
-const MAX_INFLATED: u64 = 256 * 1024 * 1024;
+const MAX_INFLATED: u64 = 64 * 1024 * 1024;
 
 /// Body of REGISTER_BROKER.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ impl RegisterBody {
     /// Reads a body, deflated or not. An empty body is a registration without topics.
     ///
     /// # Errors
-    /// The body does not parse, or unfolds to more than 256 MiB.
+    /// The body does not parse, or unfolds to more than 64 MiB.
     pub fn decode(body: &[u8], compressed: bool) -> Result<Self, BodyError> {
         if body.is_empty() {
             Ok(Self::default())

@@ -144,7 +144,7 @@ impl<'de> Deserializer<'de> for Member<'_, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
-        if self.source.byte() % 2 == 0 {
+        if self.source.byte().is_multiple_of(2) {
             return visitor.visit_none();
         }
         // An empty text of an optional field means that it is not there.
