@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::store::checkpoint::QueueMark;
 use crate::store::derived::Derived;
+use crate::store::entry::{ENTRY_LEN, QueueEntry, RawEntry};
 use crate::store::io::{read_at, write_all_at};
-use crate::store::queue::{ENTRY_LEN, Queue, QueueEntry, RawEntry};
+use crate::store::queue::Queue;
 use crate::store::segment::file_base;
 
 /// Takes in queues of which the log has no record any more: their offsets go on where they ended.

@@ -15,6 +15,8 @@ use crate::store::scan::{self, Trust};
 
 /// Bytes entered between two announcements.
 const STRIDE: u64 = 1 << 20;
+/// Entries and keys in memory that are worth writing at once.
+const MANY_WAITING: usize = 1 << 17;
 /// Entries and keys in memory at which the builder waits for the keeper to write some.
 const MAX_WAITING: usize = 1 << 20;
 
@@ -64,8 +66,11 @@ impl Builder {
     pub fn run(&self) {
         let mut grown = Vec::new();
         while !self.stop.load(Ordering::Acquire) {
-            if self.derived.waiting() > MAX_WAITING {
+            let waiting = self.derived.waiting();
+            if waiting > MANY_WAITING {
                 self.keeper.ring();
+            }
+            if waiting > MAX_WAITING {
                 self.bell.wait(Duration::from_millis(20));
                 continue;
             }

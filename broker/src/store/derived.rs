@@ -10,10 +10,11 @@ use orbitmq_common::message::record::RecordView;
 use orbitmq_common::message::{property, sysflag};
 use parking_lot::{Mutex, RwLock};
 
+use crate::store::entry::QueueEntry;
 use crate::store::files::{FileKey, Files};
 use crate::store::index::{Index, IndexMark};
 use crate::store::index_file::Key;
-use crate::store::queue::{Put, Queue, QueueEntry};
+use crate::store::queue::{Put, Queue};
 use crate::store::queues::{Queues, is_storable};
 use crate::store::stats::Counters;
 

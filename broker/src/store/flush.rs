@@ -29,7 +29,8 @@ pub struct Flusher {
 
 impl Flusher {
     /// Works until the log is closed or poisoned.
-    pub fn run(self) {
+    pub fn run(&self) {
+        let _guard = Unwinding(&self.log);
         let mut batch = Batch::default();
         while self.log.take(&mut batch) {
             if let Err(reason) = self.store(&batch) {
@@ -91,6 +92,17 @@ impl Flusher {
         sync(&*self.io, segment)?;
         self.counters.flushed(started.elapsed());
         Ok(())
+    }
+}
+
+/// Nobody may wait for a flusher that is gone.
+struct Unwinding<'a>(&'a CommitLog);
+
+impl Drop for Unwinding<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            poison(self.0, "the flusher panicked");
+        }
     }
 }
 

@@ -108,7 +108,11 @@ impl Index {
             let Some(file) = files.last_mut() else { return Ok(()) };
             keys.truncate(file.room());
             file.merge(&*self.io, &keys)?;
-            self.young.lock().drain(..keys.len());
+            let mut young = self.young.lock();
+            young.drain(..keys.len());
+            if young.is_empty() {
+                young.shrink_to(1_024);
+            }
         }
     }
 

@@ -36,7 +36,7 @@ impl Keeper {
     /// Works until told to stop.
     pub fn run(self) {
         let shared = &*self.shared;
-        let mut checkpointed = (shared.builder.offset(), Instant::now());
+        let mut checkpointed = (u64::MAX, Instant::now());
         let mut expired = Instant::now();
         let mut failing = false;
         while !self.stop.load(Ordering::Acquire) {
@@ -50,6 +50,7 @@ impl Keeper {
             if result.is_ok() && due && shared.builder.offset() != checkpointed.0 {
                 let offset = shared.builder.offset();
                 result = make_checkpoint(shared);
+                shared.derived.queues.all().iter().for_each(|queue| queue.rest());
                 checkpointed = if result.is_ok() { (offset, Instant::now()) } else { checkpointed };
             }
             if result.is_ok() && expired.elapsed() >= shared.options.retention.check_every {

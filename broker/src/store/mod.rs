@@ -8,6 +8,7 @@ pub mod bell;
 pub mod builder;
 pub mod checkpoint;
 pub mod derived;
+pub mod entry;
 pub mod error;
 pub mod files;
 pub mod flush;
@@ -39,7 +40,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use orbitmq_common::message::record::NewRecord;
+use orbitmq_common::message::record::{NewRecord, RecordError};
 use orbitmq_common::message::sysflag;
 use parking_lot::Mutex;
 
@@ -119,7 +120,10 @@ impl Store {
         if let Some(queue) = queues.get(record.topic, record.queue_id) {
             return Ok(queue);
         }
-        if !is_storable(record.topic) || i32::try_from(record.queue_id).is_err() {
+        if i32::try_from(record.queue_id).is_err() {
+            return Err(RecordError::Field("queue id (it is negative)").into());
+        }
+        if !is_storable(record.topic) {
             return Err(AppendError::IllegalTopic { topic: record.topic.to_owned() });
         }
         Ok(queues.get_or_create(record.topic, record.queue_id))
@@ -225,18 +229,18 @@ impl Store {
         let derived = Arc::clone(&self.shared.derived);
         let topic: Arc<str> = Arc::from(topic);
         async move {
-            let queue = loop {
-                let created = Arc::clone(derived.queues.created()).notified_owned();
-                match derived.queues.get(&topic, queue_id) {
-                    Some(queue) => break queue,
-                    None => created.await,
-                }
-            };
+            // Looked up anew after every wake: the topic may have been deleted and made again.
             loop {
+                let created = Arc::clone(derived.queues.created()).notified_owned();
+                let Some(queue) = derived.queues.get(&topic, queue_id) else {
+                    created.await;
+                    continue;
+                };
                 let news = Arc::clone(queue.news()).notified_owned();
                 if queue.max().cast_signed() > beyond {
                     return;
                 }
+                drop(queue);
                 news.await;
             }
         }

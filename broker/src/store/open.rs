@@ -20,7 +20,7 @@ use crate::store::progress::Progress;
 use crate::store::recovery;
 use crate::store::repair::Repair;
 use crate::store::shared::Shared;
-use crate::store::space::Space;
+use crate::store::space::{Ahead, Space};
 use crate::store::stats::{Counters, Stats};
 
 /// The threads of an open store, and its lock.
@@ -42,6 +42,7 @@ pub fn open(options: Options) -> Result<(Arc<Shared>, Threads), OpenError> {
     for dir in ["commitlog", "consumequeue", "index"].map(|name| options.dir.join(name)) {
         std::fs::create_dir_all(&dir).map_err(OpenError::io("create", &dir))?;
     }
+    options.io.sync_dir(&options.dir).map_err(OpenError::io("flush", &options.dir))?;
     let lock = DirLock::take(&options.dir)?;
     let counters = Arc::new(Counters::default());
     let opened = recovery::open(&options, lock.was_aborted(), &counters)?;
@@ -50,7 +51,7 @@ pub fn open(options: Options) -> Result<(Arc<Shared>, Threads), OpenError> {
     let end = opened.built.offset;
     let io = Arc::clone(&options.io);
     let ahead = options.reserve_ahead.min(opened.segments.size() / 2);
-    let space = Space::new(Arc::clone(&io), ahead, options.reserve_step, options.reserve_retry, end);
+    let space = Space::new(Arc::clone(&io), Ahead { bytes: ahead, ..Ahead::of(&options) }, end);
     let progress = Progress::new(options.flush, end);
     let recovered = Recovered { offset: end, timestamp: opened.built.timestamp };
     let log = Arc::new(CommitLog::new(opened.segments, progress, space, recovered, options.max_unflushed));
@@ -111,7 +112,7 @@ impl Threads {
             helpers.push((bell, spawn(shared, "store-sync", || background.run())?));
         }
         let builder = spawn(shared, "store-build", move || builder.run())?;
-        let flusher = spawn(shared, "store-flush", || flusher.run())?;
+        let flusher = spawn(shared, "store-flush", move || flusher.run())?;
         log.space_bell.ring();
         Ok(Self { flusher, builder, helpers, stop, lock })
     }

@@ -65,6 +65,8 @@ pub struct Options {
     pub reserve_ahead: u64,
     /// Bytes of disk reserved at a time.
     pub reserve_step: u64,
+    /// Bytes that the log leaves free on its disk, for metadata and queues; less on a very small disk.
+    pub keep_free: u64,
     /// Time before another try to reserve space on a full disk.
     pub reserve_retry: Duration,
     /// Time between two checkpoints, hence roughly how much log a restart after a crash reads.
@@ -99,6 +101,7 @@ impl Options {
             max_unflushed: 64 << 20,
             reserve_ahead: 64 * MIB,
             reserve_step: 64 * MIB,
+            keep_free: 16 * MIB,
             reserve_retry: Duration::from_millis(200),
             checkpoint_every: Duration::from_secs(5),
             retention: Retention {

@@ -12,68 +12,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::store::entry::{ENTRY_LEN, QueueEntry, RawEntry};
 use crate::store::files::Files;
 use crate::store::io::{read_at, write_all_at};
 use crate::store::segment::file_name;
 
-/// Bytes of an entry.
-pub const ENTRY_LEN: u64 = 20;
-/// Size that marks an entry without a message.
-const BLANK_SIZE: u32 = i32::MAX as u32;
 /// Entries that stay in memory after they were written.
 const KEEP: usize = 64;
 /// A gap wider than this is taken for a new beginning.
 const MAX_GAP: u64 = 1 << 20;
-
-/// Where one message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueEntry {
-    /// Offset of its record in the log.
-    pub physical_offset: u64,
-    /// Length of its record.
-    pub size: u32,
-    /// Hash of its tag, or the time of delivery of a delayed message.
-    pub tag_hash: i64,
-}
-
-/// An entry as it is in the file.
-pub type RawEntry = [u8; ENTRY_LEN as usize];
-
-impl QueueEntry {
-    /// An entry for an offset that has no message.
-    pub const BLANK: Self = Self { physical_offset: 0, size: BLANK_SIZE, tag_hash: 0 };
-
-    /// The entry in its stable form.
-    pub fn encode(self) -> RawEntry {
-        let mut raw = [0; ENTRY_LEN as usize];
-        let (offset, rest) = raw.split_at_mut(8);
-        let (size, tag) = rest.split_at_mut(4);
-        offset.copy_from_slice(&self.physical_offset.to_be_bytes());
-        size.copy_from_slice(&self.size.to_be_bytes());
-        tag.copy_from_slice(&self.tag_hash.to_be_bytes());
-        raw
-    }
-
-    /// Reads the stable form.
-    pub fn decode(raw: &RawEntry) -> Self {
-        let [a, b, c, d, e, f, g, h, s0, s1, s2, s3, tag @ ..] = *raw;
-        Self {
-            physical_offset: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            size: u32::from_be_bytes([s0, s1, s2, s3]),
-            tag_hash: i64::from_be_bytes(tag),
-        }
-    }
-
-    /// Whether the offset is known to have no message.
-    pub fn is_blank(self) -> bool {
-        self.size == BLANK_SIZE
-    }
-
-    /// Whether nothing was ever written here.
-    pub fn is_unwritten(self) -> bool {
-        self.size == 0 || self.size > BLANK_SIZE
-    }
-}
 
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +67,8 @@ struct State {
     /// Files that stand for something else must go before anything is written.
     wipe: bool,
     waits_for_write: bool,
+    /// Whether entries came since the last look for idle queues.
+    fresh: bool,
 }
 
 impl Queue {
@@ -136,6 +85,7 @@ impl Queue {
             last_physical: None,
             wipe: false,
             waits_for_write: false,
+            fresh: false,
         };
         Self {
             topic,
@@ -210,6 +160,7 @@ impl Queue {
         };
         state.young.push(entry.encode());
         state.last_physical = Some(entry.physical_offset);
+        state.fresh = true;
         self.max.store(state.max(), Ordering::Release);
         let list = !std::mem::replace(&mut state.waits_for_write, true);
         (put, list)
@@ -339,11 +290,13 @@ impl Queue {
         Ok(())
     }
 
-    /// Gives up the entries that are kept in memory although they are written.
+    /// Gives up the entries that an idle queue keeps in memory although they are written.
     pub fn rest(&self) {
         let mut state = self.state.lock();
-        state.trim(0);
-        state.young.shrink_to_fit();
+        if !std::mem::replace(&mut state.fresh, false) {
+            state.trim(0);
+            state.young.shrink_to_fit();
+        }
     }
 
     /// Writes entries at an offset.
@@ -392,6 +345,7 @@ impl State {
         if surplus > 0 {
             self.young.drain(..surplus);
             self.young_start += surplus as u64;
+            self.young.shrink_to(4 * KEEP);
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use orbitmq_common::message::record::RecordView;
 
-use crate::store::queue::{Queue, QueueEntry, RawEntry};
+use crate::store::entry::{QueueEntry, RawEntry};
+use crate::store::queue::Queue;
 use crate::store::segment::Segment;
 use crate::store::shared::Shared;
 use crate::store::stats::Counters;

@@ -208,6 +208,11 @@ impl Recovery<'_> {
         while self.segments.snapshot().last().is_some_and(|last| last.base() > end) {
             self.segments.remove_last().map_err(OpenError::io("remove a segment of", self.segments.dir()))?;
         }
+        // Recovered records may be in the page cache only; from now on they count as flushed.
+        if let Some(last) = end.checked_sub(1).and_then(|last| self.segments.find(last)) {
+            let synced = last.writer().and_then(|file| self.options.io.sync_data(&file, last.path()));
+            synced.map_err(OpenError::io("flush", last.path()))?;
+        }
         let Some(segment) = in_use else { return Ok(()) };
         if let Some(sound) = scan::find_sound(&self.segments, end) {
             self.set_aside(&segment, end, sound)?;

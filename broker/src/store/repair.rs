@@ -9,7 +9,8 @@ use orbitmq_common::message::sysflag;
 use parking_lot::Mutex;
 
 use crate::store::derived::Derived;
-use crate::store::queue::{ENTRY_LEN, Queue};
+use crate::store::entry::ENTRY_LEN;
+use crate::store::queue::Queue;
 use crate::store::scan::{self, Trust};
 use crate::store::segments::Segments;
 

@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 
 use crate::store::builder::Builder;
 use crate::store::derived::Derived;
+use crate::store::entry::QueueEntry;
 use crate::store::error::ReadError;
 use crate::store::log::CommitLog;
 use crate::store::options::Options;
-use crate::store::queue::{Queue, QueueEntry};
+use crate::store::queue::Queue;
 use crate::store::repair::Repair;
 use crate::store::stats::Counters;
 

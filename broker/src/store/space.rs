@@ -4,7 +4,7 @@
 //! log's end: so a small disk can be used to its end. A full disk is no failure of the log; appends beyond what is
 //! reserved are refused, and reserving is tried again from time to time.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::store::error::AppendError;
 use crate::store::io::{Io, is_full};
+use crate::store::options::Options;
 use crate::store::segments::Segments;
 
 /// Smallest step: below it the disk counts as full.
@@ -22,11 +23,34 @@ const MIN_STEP: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct Space {
     io: Arc<dyn Io>,
-    ahead: u64,
-    step: u64,
-    retry: Duration,
+    ahead: Ahead,
     full: AtomicBool,
     state: Mutex<State>,
+}
+
+/// How much is reserved, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Ahead {
+    /// Bytes ahead of the log's end.
+    pub bytes: u64,
+    /// Bytes at a time.
+    pub step: u64,
+    /// Bytes of the file system that are left alone.
+    pub keep_free: u64,
+    /// Time for which a refusal stands.
+    pub retry: Duration,
+}
+
+impl Ahead {
+    /// As the caller chose.
+    pub fn of(options: &Options) -> Self {
+        Self {
+            bytes: options.reserve_ahead,
+            step: options.reserve_step.max(MIN_STEP),
+            keep_free: options.keep_free,
+            retry: options.reserve_retry,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -38,19 +62,19 @@ struct State {
 
 impl Space {
     /// Nothing is reserved behind `end` yet.
-    pub fn new(io: Arc<dyn Io>, ahead: u64, step: u64, retry: Duration, end: u64) -> Self {
+    pub fn new(io: Arc<dyn Io>, ahead: Ahead, end: u64) -> Self {
         let state = Mutex::new(State { reserved: end, refused: None });
-        Self { io, ahead, step: step.max(MIN_STEP), retry, full: AtomicBool::new(false), state }
+        Self { io, ahead, full: AtomicBool::new(false), state }
     }
 
     /// Bytes to reserve ahead of the end.
     pub fn ahead(&self) -> u64 {
-        self.ahead
+        self.ahead.bytes
     }
 
     /// Bytes left below which more should be reserved.
     pub fn low_water(&self) -> u64 {
-        self.ahead / 2
+        self.ahead.bytes / 2
     }
 
     /// Whether the last attempt failed.
@@ -65,7 +89,7 @@ impl Space {
             return Ok(state.reserved);
         }
         if let Some((at, refusal)) = &state.refused
-            && at.elapsed() < self.retry
+            && at.elapsed() < self.ahead.retry
         {
             return Err(refusal.clone());
         }
@@ -82,14 +106,23 @@ impl Space {
     }
 
     fn extend(&self, state: &mut State, segments: &Segments, upto: u64) -> Result<(), AppendError> {
-        let free = self.io.usage(segments.dir()).map_or(0, |(free, _)| free);
-        let mut step = self.step.min(free / 16).max(MIN_STEP);
+        let (free, total) = self.io.usage(segments.dir()).unwrap_or((u64::MAX, u64::MAX));
+        let keep = self.ahead.keep_free.min(total / 32);
+        let mut left = free.saturating_sub(keep);
+        let mut step = self.ahead.step.min(left / 8).max(MIN_STEP);
         while state.reserved < upto {
-            match self.advance(state.reserved, step, segments) {
-                Ok(reserved) => state.reserved = reserved,
+            let reserved = if left < step {
+                Err(ErrorKind::StorageFull.into())
+            } else {
+                self.advance(state.reserved, step, segments)
+            };
+            match reserved {
+                Ok(reserved) => {
+                    left = left.saturating_sub(reserved - state.reserved);
+                    state.reserved = reserved;
+                }
                 Err(error) if is_full(&error) && step > MIN_STEP => step = (step / 4).max(MIN_STEP),
                 Err(error) if is_full(&error) => {
-                    let free = self.io.usage(segments.dir()).map_or(0, |(free, _)| free);
                     return Err(AppendError::DiskFull { needed: upto - state.reserved, free });
                 }
                 Err(error) => return Err(AppendError::Reserve { reason: error.to_string().into() }),

@@ -130,6 +130,7 @@ fn many_queues_share_few_descriptors() {
     assert!(open_files < 600, "{open_files}");
     for queue in store.shared.derived.queues.all() {
         queue.rest();
+        queue.rest();
     }
     for topic in &topics {
         assert_eq!(drain(&store, topic, 0).len(), 2);
