@@ -20,6 +20,10 @@ test:
 interop *ARGS:
     tests/interop {{ARGS}}
 
+# One store directory, Apache RocketMQ's broker and ours in turn
+exchange *ARGS:
+    tests/exchange {{ARGS}}
+
 # A name server and a broker on the usual ports; prints the directory that `just down` wants
 up *ARGS:
     tests/up {{ARGS}}
