@@ -191,6 +191,7 @@ impl ConsumerBuilder {
     }
 
     /// Messages that this consumer holds at once, fetched ahead or delivered and not yet done (10,000 and 256 MiB).
+    /// Fetches that are under way when a limit is reached may exceed it by what they bring.
     #[must_use]
     pub fn max_in_hand(mut self, messages: usize, bytes: usize) -> Self {
         self.config.max_in_hand = messages.max(1);

@@ -145,28 +145,28 @@ impl Core {
         (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// Whether another fetch of this queue fits.
-    fn has_room(&self, queue: &Assigned) -> bool {
+    /// How many more messages of this queue may be fetched now.
+    fn room_of(&self, queue: &Assigned) -> usize {
         let config = &self.config;
         let (messages, bytes, span) = queue.load();
         let (all_messages, all_bytes) = self.load();
-        messages < config.max_per_queue
-            && bytes < config.max_bytes_per_queue
-            && (span < config.max_span || self.is_ordered())
-            && all_messages < config.max_in_hand
-            && all_bytes < config.max_bytes_in_hand
+        let full = bytes >= config.max_bytes_per_queue
+            || all_bytes >= config.max_bytes_in_hand
+            || (span >= config.max_span && !self.is_ordered());
+        let room = config.max_per_queue.saturating_sub(messages).min(config.max_in_hand.saturating_sub(all_messages));
+        if full { 0 } else { room }
     }
 
-    /// Waits until another fetch of this queue fits.
-    pub(crate) async fn wait_for_room(&self, queue: &Assigned) {
+    /// Waits until another fetch of this queue fits; tells how many messages it may bring.
+    pub(crate) async fn wait_for_room(&self, queue: &Assigned) -> i32 {
         loop {
             let freed = self.room.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if self.has_room(queue) {
-                return;
+            match self.room_of(queue) {
+                0 => freed.await,
+                room => return i32::try_from(room).unwrap_or(i32::MAX).min(self.config.pull_batch),
             }
-            freed.await;
         }
     }
 }

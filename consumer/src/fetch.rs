@@ -47,8 +47,8 @@ async fn fetch(core: &Arc<Core>, queue: &Arc<Assigned>) {
         let outcome = match queue.next() {
             None => begin(core, queue).await,
             Some(from) => {
-                core.wait_for_room(queue).await;
-                fetch_once(core, queue, from, &mut damaged).await
+                let count = core.wait_for_room(queue).await;
+                fetch_once(core, queue, from, count, &mut damaged).await
             }
         };
         match outcome {
@@ -92,14 +92,20 @@ async fn begin(core: &Arc<Core>, queue: &Arc<Assigned>) -> Result<Duration, Stri
 }
 
 /// One request; tells how long to pause before the next.
-async fn fetch_once(core: &Arc<Core>, queue: &Arc<Assigned>, from: i64, damaged: &mut u32) -> Result<Duration, String> {
+async fn fetch_once(
+    core: &Arc<Core>,
+    queue: &Arc<Assigned>,
+    from: i64,
+    count: i32,
+    damaged: &mut u32,
+) -> Result<Duration, String> {
     let route = core.finder.find(&queue.topic).await.map_err(|error| error.to_string())?;
     let broker = route.broker(&queue.queue.broker).ok_or("its broker is not known any more")?;
     let address = address(broker, queue);
     let link = core.link(address).await.map_err(|error| unreadable(queue, error.to_string()))?;
     let sent = Instant::now();
     let deadline = core.config.suspend + GRACE;
-    let fields = question(core, queue, from);
+    let fields = question(core, queue, from, count);
     let answer = link.call(link.request(request::PULL_MESSAGE).with_fields(&fields), deadline).await;
     let answer = answer.map_err(|error| unreadable(queue, error.to_string()))?;
     let place = || {
@@ -143,13 +149,13 @@ fn unreadable(queue: &Assigned, cause: String) -> String {
     cause
 }
 
-fn question<'a>(core: &'a Core, queue: &'a Assigned, from: i64) -> PullRequest<'a> {
+fn question<'a>(core: &'a Core, queue: &'a Assigned, from: i64, count: i32) -> PullRequest<'a> {
     PullRequest {
         consumer_group: core.config.group.as_str().into(),
         topic: queue.topic.as_ref().into(),
         queue_id: queue.queue.id,
         queue_offset: from,
-        max_msg_nums: core.config.pull_batch,
+        max_msg_nums: count,
         sys_flag: pull::SUSPEND.cast_signed(),
         commit_offset: 0,
         suspend_timeout_millis: i64::try_from(core.config.suspend.as_millis()).unwrap_or(i64::MAX),
