@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::report::Output;
-use crate::{bench, dev, time};
+use crate::{bench, broker, dev, group, message, namesrv, send, tail, time, topic};
 
 /// OrbitMQ from the command line: a server for development, administration, messages, load.
 ///
@@ -39,6 +39,26 @@ pub struct Arguments {
 pub enum Command {
     /// Run a name server and a broker in this process, for development.
     Dev(dev::Arguments),
+    /// Topics: list, show, create, delete, route, stats.
+    #[command(subcommand)]
+    Topic(topic::Command),
+    /// Groups of consumers: list, create, delete, lag, members, reset.
+    #[command(subcommand)]
+    Group(group::Command),
+    /// Show all brokers and how they are.
+    Cluster,
+    /// Figures and settings of brokers.
+    #[command(subcommand)]
+    Broker(broker::Command),
+    /// Send one message.
+    Send(send::Arguments),
+    /// Print messages as they come.
+    Tail(tail::Arguments),
+    /// Find messages by id or by key.
+    Message(message::Arguments),
+    /// Settings that name servers keep.
+    #[command(subcommand)]
+    Namesrv(namesrv::Command),
     /// Measure throughput, latency and the server's cost.
     #[command(subcommand)]
     Bench(bench::Command),

@@ -2,11 +2,20 @@
 
 mod args;
 mod bench;
+mod broker;
+mod cluster;
 mod dev;
 mod failure;
+mod group;
+mod message;
+mod namesrv;
 mod report;
+mod send;
 mod session;
+mod shown;
+mod tail;
 mod time;
+mod topic;
 
 use std::process::ExitCode;
 
@@ -45,6 +54,14 @@ async fn command(arguments: Arguments) -> Result<Report, Failure> {
     let session = || Session::new(&arguments.nameserver, arguments.timeout);
     match arguments.command {
         Command::Dev(dev) => dev::run(dev, output).await,
+        Command::Topic(topic) => topic::run(topic, session()?).await,
+        Command::Group(group) => group::run(group, session()?).await,
+        Command::Cluster => cluster::run(session()?).await,
+        Command::Broker(broker) => broker::run(broker, session()?).await,
+        Command::Send(send) => send::run(send, session()?).await,
+        Command::Tail(tail) => tail::run(tail, session()?, output).await,
+        Command::Message(message) => message::run(message, session()?).await,
+        Command::Namesrv(namesrv) => namesrv::run(namesrv, session()?).await,
         Command::Bench(bench) => bench::run(bench, session()?).await,
     }
 }

@@ -82,9 +82,21 @@ impl Session {
         &self.nameservers
     }
 
-    /// How long an answer may take.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
+    /// Asks a server and takes any answer, also one that refuses.
+    ///
+    /// # Errors
+    /// No answer comes within `deadline`.
+    pub async fn exchange<T: Serialize>(
+        &self,
+        server: Server,
+        address: &str,
+        question: &Question<'_, T>,
+        deadline: Duration,
+    ) -> Result<Frame, Failure> {
+        let failed = |cause| Failure::Call { server, cause };
+        let link = self.client.link(address).await.map_err(failed)?;
+        let frame = link.request(question.kind).with_fields(question.fields).with_body(question.body.clone());
+        link.call(frame, deadline).await.map_err(failed)
     }
 
     async fn ask<T: Serialize>(
@@ -93,10 +105,7 @@ impl Session {
         address: &str,
         question: &Question<'_, T>,
     ) -> Result<Frame, Failure> {
-        let failed = |cause| Failure::Call { server, cause };
-        let link = self.client.link(address).await.map_err(failed)?;
-        let frame = link.request(question.kind).with_fields(question.fields).with_body(question.body.clone());
-        let answer = link.call(frame, self.timeout).await.map_err(failed)?;
+        let answer = self.exchange(server, address, question, self.timeout).await?;
         if answer.code == response::SUCCESS {
             return Ok(answer);
         }

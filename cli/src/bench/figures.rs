@@ -128,7 +128,7 @@ mod tests {
         let json = serde_json::to_value(&named).unwrap();
         for (name, wanted) in [("p50", 500.0), ("p90", 900.0), ("p99", 990.0), ("p99.9", 999.0), ("max", 1000.0)] {
             let value = json[format!("send_{name}_ms")].as_f64().unwrap();
-            assert!((value - wanted).abs() <= wanted / 1000.0, "{name}: {value}");
+            assert!((value - wanted).abs() <= wanted / 500.0, "{name}: {value}");
         }
     }
 

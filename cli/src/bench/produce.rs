@@ -1,36 +1,20 @@
 //! `orbitmq bench produce`: sends one by one, with a window, or in batches.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use orbitmq_producer::{Message, Producer};
-use parking_lot::Mutex;
+use clap::Args;
 use serde::Serialize;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
-use crate::bench::figures::{Latencies, Named, per_second, round};
+use crate::bench::drive::{Mode, Plan, Tally, drive};
+use crate::bench::figures::{Named, per_second, round};
 use crate::bench::process::{Cost, Watched};
-use crate::bench::schedule::{Schedule, Turn};
+use crate::bench::schedule::Schedule;
 use crate::bench::setup::{self, Bodies, Common, Durability};
 use crate::failure::Failure;
 use crate::report::{Report, pairs};
 use crate::session::Session;
 use crate::time;
-
-/// How messages are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Each sender waits for the answer before it sends again.
-    #[default]
-    Sync,
-    /// Senders go on at once, with as many messages in hand as the window allows.
-    Async,
-    /// Each sender sends a batch and waits for its answer.
-    Batch,
-}
+use crate::topic::change;
 
 /// Send messages as fast as it goes, or at a rate.
 #[derive(Debug, Args)]
@@ -75,49 +59,6 @@ pub fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "expected messages a second, above 0".to_owned())
 }
 
-/// What is sent and how.
-#[derive(Debug, Clone)]
-struct Plan {
-    topic: String,
-    mode: Mode,
-    senders: u16,
-    window: u32,
-    batch: u64,
-    bodies: Bodies,
-    paced: bool,
-}
-
-/// What came of it.
-#[derive(Debug, Clone)]
-struct Tally {
-    latencies: Latencies,
-    acked: u64,
-    failed: u64,
-    first_failure: Option<String>,
-}
-
-impl Tally {
-    fn new() -> Result<Self, Failure> {
-        Ok(Self { latencies: Latencies::new()?, acked: 0, failed: 0, first_failure: None })
-    }
-
-    fn note(&mut self, latency: Duration, acked: u64, failed: u64, failure: Option<String>) {
-        if acked > 0 {
-            self.latencies.record(latency);
-        }
-        self.acked += acked;
-        self.failed += failed;
-        self.first_failure = self.first_failure.take().or(failure);
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.latencies.add(&other.latencies);
-        self.acked += other.acked;
-        self.failed += other.failed;
-        self.first_failure = self.first_failure.take().or_else(|| other.first_failure.clone());
-    }
-}
-
 /// The report.
 #[derive(Debug, Serialize)]
 struct Data {
@@ -150,7 +91,7 @@ struct Data {
 /// Runs the measurement.
 pub async fn run(arguments: Arguments, session: &Session) -> Result<Report, Failure> {
     let durability = setup::durability(session).await?;
-    setup::ensure_topic(session, &arguments.topic, arguments.common.queues).await?;
+    change::ensure(session, &arguments.topic, arguments.common.queues).await?;
     let senders = arguments.senders.unwrap_or(if arguments.mode == Mode::Async { 4 } else { 16 });
     let batch = if arguments.mode == Mode::Batch { arguments.batch } else { 1 };
     let plan = Plan {
@@ -242,85 +183,4 @@ fn text(data: &Data) -> String {
         lines.extend(cost.lines());
     }
     pairs(lines)
-}
-
-/// Sends what the schedule hands out.
-async fn drive(producer: &Producer, plan: &Plan, schedule: &Arc<Schedule>) -> Result<Tally, Failure> {
-    let window = Arc::new(Semaphore::new(usize::try_from(plan.window).unwrap_or(Semaphore::MAX_PERMITS)));
-    let mut senders = JoinSet::new();
-    let mut tallies = Vec::new();
-    for _ in 0..plan.senders {
-        let tally = Arc::new(Mutex::new(Tally::new()?));
-        tallies.push(Arc::clone(&tally));
-        let sender = Sender { producer: producer.clone(), plan: plan.clone(), schedule: Arc::clone(schedule), tally };
-        match plan.mode {
-            Mode::Sync | Mode::Batch => senders.spawn(sender.one_by_one()),
-            Mode::Async => senders.spawn(sender.with_window(Arc::clone(&window))),
-        };
-    }
-    while let Some(ended) = senders.join_next().await {
-        ended.map_err(|error| Failure::other(format!("a sender ended early: {error}")))?;
-    }
-    // Answers that are still due give their permits back when they come, or when their time is over.
-    drop(window.acquire_many(plan.window).await);
-    let mut all = Tally::new()?;
-    for tally in tallies {
-        all.add(&tally.lock());
-    }
-    Ok(all)
-}
-
-struct Sender {
-    producer: Producer,
-    plan: Plan,
-    schedule: Arc<Schedule>,
-    tally: Arc<Mutex<Tally>>,
-}
-
-impl Sender {
-    fn message(&self, number: u64, due: Instant) -> Message {
-        let due = due.saturating_duration_since(self.schedule.began());
-        Message::new(self.plan.topic.as_str(), self.plan.bodies.body(number, due))
-    }
-
-    /// When the clock of a turn starts: when it was due, or now where nothing is due at a time.
-    fn start(&self, turn: &Turn) -> Instant {
-        if self.plan.paced { turn.due } else { Instant::now() }
-    }
-
-    async fn one_by_one(self) {
-        while let Some(turn) = self.schedule.next().await {
-            let start = self.start(&turn);
-            let (acked, failure) = match self.plan.mode {
-                Mode::Batch => {
-                    let batch = (turn.first..turn.first + turn.messages).map(|number| self.message(number, start));
-                    match self.producer.send_batch(batch.collect()).await {
-                        Ok(receipts) => (receipts.len() as u64, None),
-                        Err(error) => (error.sent.len() as u64, Some(error.to_string())),
-                    }
-                }
-                Mode::Sync | Mode::Async => match self.producer.send(self.message(turn.first, start)).await {
-                    Ok(_) => (1, None),
-                    Err(error) => (0, Some(error.to_string())),
-                },
-            };
-            self.tally.lock().note(start.elapsed(), acked, turn.messages.saturating_sub(acked), failure);
-        }
-    }
-
-    async fn with_window(self, window: Arc<Semaphore>) {
-        while let Some(turn) = self.schedule.next().await {
-            let Ok(permit) = Arc::clone(&window).acquire_owned().await else { return };
-            let start = self.start(&turn);
-            let tally = Arc::clone(&self.tally);
-            let done = move |sent: Result<_, orbitmq_producer::SendError>| {
-                let failure = sent.err().map(|error| error.to_string());
-                tally.lock().note(start.elapsed(), u64::from(failure.is_none()), u64::from(failure.is_some()), failure);
-                drop(permit);
-            };
-            if let Err(error) = self.producer.send_with_callback(self.message(turn.first, start), done).await {
-                self.tally.lock().note(start.elapsed(), 0, 1, Some(error.to_string()));
-            }
-        }
-    }
 }

@@ -47,7 +47,7 @@ impl Schedule {
         let start = Instant::now();
         let schedule = Arc::new(Self {
             next: AtomicU64::new(0),
-            count: rate.map_or(count, |rate| count.min(within(limit, rate))),
+            count: rate.map_or(count, |rate| count.min(Self::within(limit, rate))),
             step: step.max(1),
             start,
             end: start + limit + rate.map_or(Duration::ZERO, |_| GRACE),
@@ -59,6 +59,16 @@ impl Schedule {
             std::thread::spawn(move || pacer.pace());
         }
         schedule
+    }
+
+    /// Messages due within a time at a rate.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "both are positive, and the cast saturates"
+    )]
+    pub fn within(limit: Duration, rate: f64) -> u64 {
+        (limit.as_secs_f64() * rate).ceil() as u64
     }
 
     /// When it began.
@@ -104,16 +114,6 @@ impl Schedule {
         // Senders that still wait learn that it is over.
         pace.due.add_permits(MOST_SENDERS);
     }
-}
-
-/// Messages due within a time at a rate.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "both are positive, and the cast saturates"
-)]
-fn within(limit: Duration, rate: f64) -> u64 {
-    (limit.as_secs_f64() * rate).ceil() as u64
 }
 
 #[cfg(test)]

@@ -4,18 +4,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
-use orbitmq_common::protocol::body::route::perm;
-use orbitmq_common::protocol::code::{request, response};
-use orbitmq_common::protocol::header::admin::CreateTopicRequest;
 use orbitmq_producer::Producer;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::session::{Question, Session};
+use crate::session::Session;
+use crate::{group, topic};
 
-/// Longest time until a new topic has a route.
-const ROUTED_WITHIN: Duration = Duration::from_secs(15);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Bytes at a body's start: run, number, due time.
 const STAMP: usize = 24;
 
@@ -68,53 +63,21 @@ pub fn durability_text(promises: &[Durability]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// Creates a topic at every master unless it is there, and waits until clients find it.
-pub async fn ensure_topic(session: &Session, topic: &str, queues: i32) -> Result<(), Failure> {
-    if is_routed(session, topic).await? {
-        return Ok(());
-    }
-    for master in session.masters().await? {
-        let fields = CreateTopicRequest {
-            topic: topic.into(),
-            default_topic: orbitmq_common::name::DEFAULT_TOPIC.into(),
-            read_queue_nums: queues,
-            write_queue_nums: queues,
-            perm: perm::READ | perm::WRITE,
-            topic_filter_type: Some("SINGLE_TAG".into()),
-            topic_sys_flag: Some(0),
-            ..CreateTopicRequest::default()
-        };
-        session.broker(&master.address, &Question::new(request::UPDATE_AND_CREATE_TOPIC, &fields)).await?;
-    }
-    await_route(session, topic).await
-}
-
-/// Waits until clients find a topic.
-pub async fn await_route(session: &Session, topic: &str) -> Result<(), Failure> {
-    let end = Instant::now() + ROUTED_WITHIN;
-    while !is_routed(session, topic).await? {
-        if Instant::now() >= end {
-            return Err(Failure::other(format!(
-                "topic '{topic}' was created but has no route after {ROUTED_WITHIN:?}"
-            )));
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    Ok(())
-}
-
-async fn is_routed(session: &Session, topic: &str) -> Result<bool, Failure> {
-    match session.route(topic).await {
-        Ok(route) => Ok(!route.queue_datas.is_empty()),
-        Err(failure) if failure.code() == Some(response::TOPIC_NOT_EXIST) => Ok(false),
-        Err(failure) => Err(failure),
-    }
-}
-
 /// A producer that may have so many sends in hand.
 pub async fn producer(session: &Session, in_hand: usize) -> Result<Producer, Failure> {
     let builder = Producer::builder().nameservers(session.nameservers()).group("orbitmq-bench");
     Ok(builder.max_in_flight(in_hand.max(64)).max_bytes_in_flight(1 << 30).build().await?)
+}
+
+/// Removes what a run's own group leaves at the brokers. What cannot be removed stays; the run is over all the same.
+pub async fn forget_group(session: &Session, group: &str) {
+    let removed = async {
+        group::change::remove(session, group).await?;
+        topic::change::remove(session, &orbitmq_common::name::retry_topic(group)).await
+    };
+    if let Err(failure) = removed.await {
+        eprintln!("orbitmq: group '{group}' is left over: {failure}");
+    }
 }
 
 /// A number that no other run has.
@@ -126,18 +89,19 @@ pub fn run_id() -> u64 {
 #[derive(Debug, Clone)]
 pub struct Bodies {
     run: u64,
+    epoch: Instant,
     filling: Vec<u8>,
 }
 
 /// What is stamped on a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+struct Stamp {
     /// The run.
-    pub run: u64,
+    run: u64,
     /// Number of the message in it.
-    pub number: u64,
-    /// ns from the run's beginning until the message was due.
-    pub due: u64,
+    number: u64,
+    /// ns from when the run's bodies were made until the message was due.
+    due: u64,
 }
 
 impl Bodies {
@@ -145,24 +109,31 @@ impl Bodies {
     pub fn new(run: u64, size: u32) -> Self {
         let size = usize::try_from(size).unwrap_or(STAMP).max(STAMP);
         let filling = std::iter::repeat_with(|| fastrand::u8(..)).take(size - STAMP).collect();
-        Self { run, filling }
+        Self { run, epoch: Instant::now(), filling }
     }
 
     /// The body of a message.
-    pub fn body(&self, number: u64, due: Duration) -> Bytes {
+    pub fn body(&self, number: u64, due: Instant) -> Bytes {
         let mut body = Vec::with_capacity(STAMP + self.filling.len());
-        let due = u64::try_from(due.as_nanos()).unwrap_or(u64::MAX);
+        let due = due.saturating_duration_since(self.epoch).as_nanos();
+        let due = u64::try_from(due).unwrap_or(u64::MAX);
         for part in [self.run, number, due] {
             body.extend_from_slice(&part.to_be_bytes());
         }
         body.extend_from_slice(&self.filling);
         body.into()
     }
+
+    /// Number of a message of this run, and how long ago it was due.
+    pub fn age(&self, body: &[u8]) -> Option<(u64, Duration)> {
+        let stamp = Stamp::read(body).filter(|stamp| stamp.run == self.run)?;
+        Some((stamp.number, self.epoch.elapsed().saturating_sub(Duration::from_nanos(stamp.due))))
+    }
 }
 
 impl Stamp {
     /// Reads a body's stamp.
-    pub fn read(body: &[u8]) -> Option<Self> {
+    fn read(body: &[u8]) -> Option<Self> {
         let (run, rest) = body.split_first_chunk()?;
         let (number, rest) = rest.split_first_chunk()?;
         let due = rest.first_chunk()?;
@@ -178,11 +149,13 @@ mod tests {
     #[test]
     fn a_stamp_is_read_back() {
         let bodies = Bodies::new(7, 100);
-        let body = bodies.body(3, Duration::from_micros(5));
+        let body = bodies.body(3, bodies.epoch + Duration::from_micros(5));
         assert_eq!(body.len(), 100);
         assert_eq!(Stamp::read(&body), Some(Stamp { run: 7, number: 3, due: 5000 }));
+        assert_eq!(bodies.age(&body).map(|(number, _)| number), Some(3));
+        assert_eq!(Bodies::new(8, 100).age(&body), None);
         assert_eq!(Stamp::read(&body[..23]), None);
-        assert_eq!(Bodies::new(7, 1).body(0, Duration::ZERO).len(), 24);
+        assert_eq!(Bodies::new(7, 1).body(0, Instant::now()).len(), 24);
     }
 
     #[test]
