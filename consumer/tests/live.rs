@@ -11,6 +11,11 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::time::Duration;
 
+use orbitmq_common::net::client::{Client, ClientOptions};
+use orbitmq_common::protocol::code::request;
+use orbitmq_common::protocol::header::admin::CreateTopicRequest;
+use orbitmq_common::route::finder::{FinderOptions, RouteFinder, split_nameservers};
+use orbitmq_common::route::links::Links;
 use orbitmq_consumer::{Consumer, ConsumerBuilder, Delivery, StartFrom};
 use orbitmq_producer::{Message, Producer};
 
@@ -203,4 +208,95 @@ async fn broadcasting_tags_and_run() {
         soon("running", run).await.unwrap();
     }
     assert!(directory.path().join("1").join(format!("g_{topic}.offsets.json")).exists());
+}
+
+/// Creates a topic at every broker, as an administrator would.
+async fn create(topic: &str) {
+    let links = Links::new(std::sync::Arc::new(Client::new(ClientOptions::default())));
+    let links = std::sync::Arc::new(links);
+    let servers = split_nameservers([server()]);
+    let finder = RouteFinder::new(std::sync::Arc::clone(&links), servers, FinderOptions::default()).unwrap();
+    let route = finder.find("TBW102").await.unwrap();
+    for broker in route.brokers() {
+        let link = links.get(broker.master().unwrap(), Duration::from_secs(3)).await.unwrap();
+        let fields = CreateTopicRequest {
+            topic: topic.into(),
+            default_topic: "TBW102".into(),
+            read_queue_nums: 4,
+            write_queue_nums: 4,
+            perm: 6,
+            topic_filter_type: Some("SINGLE_TAG".into()),
+            ..CreateTopicRequest::default()
+        };
+        let creation = link.request(request::UPDATE_AND_CREATE_TOPIC).with_fields(&fields);
+        assert_eq!(link.call(creation, Duration::from_secs(3)).await.unwrap().code, 0);
+    }
+}
+
+/// Sends and consumes for `ORBITMQ_SECONDS` (10) while somebody stops and starts daemons: every acknowledged message has to
+/// be seen, and every send has to succeed within its deadline.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a running cluster"]
+async fn nothing_is_lost_while_daemons_come_and_go() {
+    let filter = std::env::var("ORBITMQ_LOG").unwrap_or_else(|_| "warn".to_owned());
+    orbitmq_common::telemetry::start(&filter, orbitmq_common::telemetry::LogFormat::Text).unwrap();
+    let seconds = std::env::var("ORBITMQ_SECONDS").map_or(10, |text| text.parse().unwrap());
+    let (producer, topic) = (producer().await, fresh("live_soak"));
+    create(&topic).await;
+    let consumers = [consumer(&topic).build().await.unwrap(), consumer(&topic).build().await.unwrap()];
+    let seen = std::sync::Arc::new(parking_lot::Mutex::new(HashMap::<String, usize>::new()));
+    for consumer in consumers.clone() {
+        let seen = std::sync::Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Some(delivery) = consumer.next().await {
+                *seen.lock().entry(delivery.message_id()).or_default() += 1;
+                delivery.ack();
+            }
+        });
+    }
+    let until = std::time::Instant::now() + Duration::from_secs(seconds);
+    let senders: Vec<_> = (0..8)
+        .map(|_| {
+            let (producer, topic) = (producer.clone(), topic.clone());
+            tokio::spawn(async move {
+                let (mut sent, mut failed, mut slowest) = (Vec::new(), Vec::new(), Duration::ZERO);
+                while std::time::Instant::now() < until {
+                    let began = std::time::Instant::now();
+                    match producer.send(Message::new(&topic, "soak")).await {
+                        Ok(receipt) => sent.push(receipt.message_id),
+                        Err(error) => failed.push(error.to_string()),
+                    }
+                    if began.elapsed() > Duration::from_secs(1) {
+                        println!("a send took {:?}: {:?}", began.elapsed(), sent.last());
+                    }
+                    slowest = slowest.max(began.elapsed());
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                (sent, failed, slowest)
+            })
+        })
+        .collect();
+    let (mut sent, mut failed, mut slowest) = (Vec::new(), Vec::new(), Duration::ZERO);
+    for sender in senders {
+        let (more, bad, slow) = sender.await.unwrap();
+        sent.extend(more);
+        failed.extend(bad);
+        slowest = slowest.max(slow);
+    }
+    let missing = || sent.iter().filter(|id| !seen.lock().contains_key(*id)).count();
+    let waited = std::time::Instant::now();
+    while missing() > 0 && waited.elapsed() < Duration::from_secs(60) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let again: usize = seen.lock().values().map(|times| times - 1).sum();
+    println!(
+        "sent {} failed {} missing {} again {again} slowest send {slowest:?}",
+        sent.len(),
+        failed.len(),
+        missing()
+    );
+    assert_eq!((missing(), failed), (0, Vec::new()));
+    for consumer in consumers {
+        soon("closing", consumer.close()).await;
+    }
 }

@@ -248,21 +248,39 @@ impl Inner {
         {
             return result.clone();
         }
-        let result = self.ask(topic).await.map(|answer| drop(self.keep(Route::new(topic, &answer))));
-        if let Err(error) = &result {
-            tracing::debug!(topic, %error, "no fresh route");
-        }
+        let result = match self.ask(topic).await {
+            Ok(answer) => {
+                let route = self.keep(Route::new(topic, &answer));
+                if matches!(flight.last, Some((_, Err(_)))) {
+                    self.are_back(&route, |_| true);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::debug!(topic, %error, "no fresh route");
+                Err(error)
+            }
+        };
         flight.last = Some((Instant::now(), result.clone()));
         result
     }
 
     fn keep(&self, route: Route) -> Arc<Route> {
+        let before = self.table.get(&route.topic);
         let (route, changed) = self.table.put(route);
         if changed {
+            let known = |address: &str| before.as_ref().is_some_and(|route| route.has_address(address));
+            self.are_back(&route, |address| !known(address));
             tracing::debug!(topic = route.topic, writable = route.writable.len(), "route changed");
             self.changes.send_modify(|count| *count = count.wrapping_add(1));
         }
         route
+    }
+
+    /// Brokers that name servers know anew are connected to at once, whatever failed before.
+    fn are_back(&self, route: &Route, which: impl Fn(&str) -> bool) {
+        let addresses = route.brokers().iter().flat_map(|broker| broker.addresses.values());
+        addresses.filter(|address| which(address)).for_each(|address| self.links.forget_failures(address));
     }
 
     /// Asks one name server after the other, first the one that answered last. A topic counts as unknown only when none that

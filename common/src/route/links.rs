@@ -44,6 +44,11 @@ impl Links {
         Ok(link)
     }
 
+    /// Connects to `address` without a pause after failures: it is known to be back.
+    pub fn forget_failures(&self, address: &str) {
+        self.client.forget_failures(address);
+    }
+
     /// Ends all connections.
     pub fn close(&self) {
         self.client.close();

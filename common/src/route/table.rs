@@ -131,6 +131,12 @@ impl Route {
         self.broker(name).and_then(Broker::master)
     }
 
+    /// Whether a broker of this route has that address.
+    #[must_use]
+    pub fn has_address(&self, address: &str) -> bool {
+        self.brokers.iter().any(|broker| broker.addresses.values().any(|one| one == address))
+    }
+
     /// A number that rises with each call, for taking queues in turn.
     pub fn next_turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)
