@@ -1,16 +1,13 @@
 //! Queue files as they are found at opening: which queues exist, where they end, which files are missing or reach too far.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::store::checkpoint::QueueMark;
 use crate::store::derived::Derived;
-use crate::store::entry::{ENTRY_LEN, QueueEntry, RawEntry};
-use crate::store::io::{read_at, write_all_at};
 use crate::store::queue::Queue;
-use crate::store::segment::file_base;
+use crate::store::queue_files;
 
 /// Takes in queues of which the log has no record any more: their offsets go on where they ended.
 pub fn adopt(derived: &Derived, log: LogEnd, marks: &[QueueMark], search: bool) -> io::Result<()> {
@@ -48,10 +45,10 @@ pub struct LogEnd {
 
 fn go_on(derived: &Derived, queue: &Arc<Queue>, log: LogEnd, at_least: u64) -> io::Result<()> {
     let limit = if log.gone { u64::MAX } else { log.offset };
-    let end = end_of_files(queue.dir(), queue.file_len(), limit)?;
+    let end = queue_files::end_of_files(queue.dir(), queue.file_len(), limit)?;
     queue.adopt(end.max(at_least), log.offset);
     if !log.gone && end > 0 {
-        clear_behind(derived, queue, &queue.file_path(queue.file_of(end - 1)), end)?;
+        queue.clear_behind(&derived.files, end)?;
     }
     Ok(())
 }
@@ -80,61 +77,11 @@ pub fn broken(derived: &Derived, aborted: bool) -> io::Result<Vec<Arc<Queue>>> {
             Err(error) => return Err(error),
         }
         if aborted {
-            clear_behind(derived, &queue, &path, written)?;
+            // They belong to records that a power cut took from the log.
+            queue.clear_behind(&derived.files, written)?;
         }
     }
     Ok(broken)
-}
-
-/// Zeroes entries behind the last one: they belong to records that a power cut took from the log.
-fn clear_behind(derived: &Derived, queue: &Queue, path: &Path, end: u64) -> io::Result<()> {
-    let within = (end - queue.file_of(end - 1) * (queue.file_len() / ENTRY_LEN)) * ENTRY_LEN;
-    let file = File::options().read(true).write(true).open(path)?;
-    let mut raw: RawEntry = [0; ENTRY_LEN as usize];
-    let read = read_at(&file, &mut raw, within)?;
-    if read == raw.len() && raw != [0; ENTRY_LEN as usize] {
-        let io = derived.files.io();
-        let rest = usize::try_from(queue.file_len() - within).unwrap_or(0);
-        write_all_at(io, &file, path, &vec![0; rest], within)?;
-    }
-    let next = queue.file_path(queue.file_of(end - 1) + 1);
-    match std::fs::remove_file(next) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Offset behind the last entry of a queue's files that leads to a record before a log offset.
-fn end_of_files(dir: &Path, file_len: u64, limit: u64) -> io::Result<u64> {
-    let listing = match std::fs::read_dir(dir) {
-        Ok(listing) => listing,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    let mut bases = Vec::new();
-    for entry in listing {
-        bases.extend(entry?.file_name().to_str().and_then(file_base).filter(|base| base % ENTRY_LEN == 0));
-    }
-    bases.sort_unstable();
-    for base in bases.iter().rev() {
-        let file = File::open(dir.join(crate::store::segment::file_name(*base)))?;
-        let (mut low, mut high) = (0, file.metadata()?.len().min(file_len) / ENTRY_LEN);
-        while low < high {
-            let middle = low.midpoint(high);
-            let mut raw: RawEntry = [0; ENTRY_LEN as usize];
-            read_at(&file, &mut raw, middle * ENTRY_LEN)?;
-            let entry = QueueEntry::decode(&raw);
-            if entry.is_unwritten() || entry.physical_offset >= limit {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        if low > 0 {
-            return Ok(base / ENTRY_LEN + low);
-        }
-    }
-    Ok(0)
 }
 
 fn directories(dir: &Path) -> io::Result<Vec<String>> {

@@ -22,6 +22,7 @@ pub mod open;
 pub mod options;
 pub mod progress;
 pub mod queue;
+pub mod queue_files;
 pub mod queues;
 pub mod read;
 pub mod recovery;
@@ -49,7 +50,7 @@ use crate::store::log::{Appended, Encoded};
 use crate::store::open::Threads;
 use crate::store::options::Options;
 use crate::store::progress::Durable;
-use crate::store::queue::{Queue, remove_files};
+use crate::store::queue::Queue;
 use crate::store::queues::is_storable;
 use crate::store::read::{Accept, Read, ReadLimit, ReadStatus};
 use crate::store::search::{Boundary, KeySearch, Query};
@@ -266,7 +267,8 @@ impl Store {
         });
         for queue in queues {
             shared.derived.files.forget(queue.uid());
-            let removed = remove_files(queue.dir()).and_then(|()| std::fs::remove_dir(queue.dir()));
+            let removed = queue_files::remove_outside(&*shared.options.io, queue.dir(), 0, 0)
+                .and_then(|_| std::fs::remove_dir(queue.dir()));
             if let Err(error) = removed.or_else(open::ignore_missing) {
                 tracing::warn!(topic, queue = queue.id(), %error, "files of a deleted queue stay behind");
             }

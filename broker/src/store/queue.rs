@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::store::entry::{ENTRY_LEN, QueueEntry, RawEntry};
 use crate::store::files::Files;
 use crate::store::io::{read_at, write_all_at};
+use crate::store::queue_files;
 use crate::store::segment::file_name;
 
 /// Entries that stay in memory after they were written.
@@ -261,26 +262,23 @@ impl Queue {
 
     /// Writes what is only in memory; tells the numbers of the files it changed.
     pub fn write_out(&self, files: &Files, changed: &mut Vec<u64>) -> io::Result<()> {
-        let (from, begin, bytes) = {
+        let (from, begin, bytes, wipe) = {
             let mut state = self.state.lock();
-            if state.wipe {
-                files.forget(self.uid);
-                remove_files(&self.dir)?;
-                state.wipe = false;
-            }
             state.waits_for_write = false;
             let skip = usize::try_from(state.written - state.young_start).unwrap_or(0);
             let bytes = state.young.get(skip..).unwrap_or_default().as_flattened().to_vec();
-            (state.written, state.min, bytes)
+            (state.written, state.min, bytes, std::mem::replace(&mut state.wipe, false))
         };
         let count = bytes.len() as u64 / ENTRY_LEN;
         if count == 0 {
             return Ok(());
         }
-        let result = self.write(files, from, &bytes, begin, changed);
+        let cleared = if wipe { self.clear_outside(files, from, from + count) } else { Ok(()) };
+        let result = cleared.and_then(|()| self.write(files, from, &bytes, begin, changed));
         let mut state = self.state.lock();
         if let Err(error) = result {
             state.waits_for_write = true;
+            state.wipe |= wipe;
             return Err(error);
         }
         if !state.wipe && state.written == from {
@@ -288,6 +286,33 @@ impl Queue {
             state.trim(KEEP);
         }
         Ok(())
+    }
+
+    /// Leaves nothing of an earlier life in the files but what is about to be overwritten.
+    fn clear_outside(&self, files: &Files, from: u64, to: u64) -> io::Result<()> {
+        files.forget(self.uid);
+        let (first, last) = (self.file_of(from), self.file_of(to - 1));
+        queue_files::remove_outside(files.io(), &self.dir, first * self.file_len(), (last + 1) * self.file_len())?;
+        self.clear_behind(files, to)
+    }
+
+    /// Makes what the files say behind an entry unwritten.
+    pub fn clear_behind(&self, files: &Files, end: u64) -> io::Result<()> {
+        let number = self.file_of(end.saturating_sub(1));
+        let path = self.file_path(number);
+        match files.existing((self.uid, number), &path) {
+            Ok(file) => {
+                let from = (end - number * self.file_entries) * ENTRY_LEN;
+                queue_files::clear_from(files.io(), &file, &path, from, self.file_len())?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        // Few queues have a next file: better to ask for it than to list the directory.
+        match files.io().remove(&self.file_path(number + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Gives up the entries that an idle queue keeps in memory although they are written.
@@ -348,21 +373,4 @@ impl State {
             self.young.shrink_to(4 * KEEP);
         }
     }
-}
-
-/// Removes the queue files of a directory.
-pub fn remove_files(dir: &std::path::Path) -> io::Result<()> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if crate::store::segment::file_base(name).is_some() {
-            std::fs::remove_file(path)?;
-        }
-    }
-    Ok(())
 }

@@ -6,7 +6,8 @@ use orbitmq_common::message::record::Entry;
 use orbitmq_common::message::record::next_entry;
 
 use crate::store::log::now_ms;
-use crate::store::segment::{Segment, file_base};
+use crate::store::queue_files;
+use crate::store::segment::Segment;
 use crate::store::shared::Shared;
 use crate::store::stats::Counters;
 
@@ -63,20 +64,8 @@ fn follow(shared: &Shared) -> io::Result<()> {
             continue;
         }
         let keep = queue.file_of(shared.min_of(&queue).min(max.saturating_sub(1)));
-        let mut removed = false;
-        let listing = match std::fs::read_dir(queue.dir()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            listing => listing?,
-        };
-        for entry in listing {
-            let path = entry?.path();
-            let base = path.file_name().and_then(|name| name.to_str()).and_then(file_base);
-            if base.is_some_and(|base| base / queue.file_len() < keep) {
-                std::fs::remove_file(path)?;
-                removed = true;
-            }
-        }
-        if removed {
+        let from = keep * queue.file_len();
+        if queue_files::remove_outside(&*shared.options.io, queue.dir(), from, u64::MAX)? > 0 {
             shared.derived.files.forget(queue.uid());
         }
     }

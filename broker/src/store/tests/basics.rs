@@ -11,6 +11,7 @@ use tempfile::tempdir;
 
 use crate::store::Store;
 use crate::store::error::{AppendError, OpenError, ReadError};
+use crate::store::io::Disk;
 use crate::store::options::{Flush, Options};
 use crate::store::read::{ReadLimit, ReadStatus};
 use crate::store::tests::support::*;
@@ -163,7 +164,7 @@ fn appended_is_not_readable_before_it_is_durable() {
     let dir = tempdir().unwrap();
     for flush in [Flush::Sync, Flush::Async] {
         let dir = dir.path().join(format!("{flush:?}"));
-        let store = Store::open(Options { flush, ..small(&dir) }).unwrap();
+        let store = Store::open(Options { flush, io: Arc::new(Disk), ..small(&dir) }).unwrap();
         for number in 0..50_u8 {
             let placed = put(&store, "t", 0, &[number]);
             block(store.durable(placed.end)).unwrap();

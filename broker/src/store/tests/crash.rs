@@ -3,11 +3,13 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use tempfile::tempdir;
 
 use crate::store::Store;
 use crate::store::error::OpenError;
+use crate::store::io::Disk;
 use crate::store::options::{OnHole, Options};
 use crate::store::tests::support::*;
 
@@ -16,7 +18,7 @@ fn a_closed_store_opens_again() {
     let dir = tempdir().unwrap();
     let mut expected = Expected::new();
     for round in 0..4 {
-        let store = open(dir.path());
+        let store = Store::open(Options { io: Arc::new(Disk), ..small(dir.path()) }).unwrap();
         assert_holds(&store, &expected);
         fill(&store, 300 * round, &mut expected);
         store.close().unwrap();
