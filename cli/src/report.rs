@@ -42,17 +42,20 @@ impl Table {
     pub fn text(&self) -> String {
         let columns = self.names.len();
         let mut widths: Vec<usize> = self.names.iter().map(|name| width(name)).collect();
-        let mut right = vec![!self.rows.is_empty(); columns];
+        let mut right = vec![true; columns];
+        let mut numbers = vec![false; columns];
         for row in &self.rows {
-            for ((cell, widest), right) in row.iter().zip(&mut widths).zip(&mut right) {
+            for (((cell, widest), right), numbers) in row.iter().zip(&mut widths).zip(&mut right).zip(&mut numbers) {
                 *widest = width(cell).max(*widest);
-                *right &= cell.is_empty() || cell == "-" || looks_numeric(cell);
+                *right &= cell == "-" || looks_numeric(cell);
+                *numbers |= cell != "-";
             }
         }
         let names: Vec<String> = self.names.iter().map(|name| (*name).to_owned()).collect();
         let mut out = String::new();
         for row in std::iter::once(&names).chain(&self.rows) {
-            let cells = row.iter().zip(&widths).zip(&right).map(|((cell, width), right)| pad(cell, *width, *right));
+            let right = right.iter().zip(&numbers).map(|(right, numbers)| *right && *numbers);
+            let cells = row.iter().zip(&widths).zip(right).map(|((cell, width), right)| pad(cell, *width, right));
             let line = cells.collect::<Vec<_>>().join(GAP);
             out.push_str(line.trim_end());
             out.push('\n');
@@ -149,6 +152,8 @@ mod tests {
         table.row(["a".to_owned(), "8".to_owned()]);
         table.row(["länger".to_owned(), "1024".to_owned()]);
         assert_eq!(table.text(), "TOPIC   QUEUES\na            8\nlänger    1024\n");
+        table.row(["-".to_owned(), "-".to_owned()]);
+        assert!(table.text().ends_with("-            -\n"));
         assert_eq!(Table::new(&["TOPIC"]).text(), "TOPIC\n");
     }
 

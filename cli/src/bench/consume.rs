@@ -36,7 +36,7 @@ pub struct Arguments {
     /// Stop after so long although fewer came.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time::parse_length)]
     limit: Duration,
-    /// Consumers that share the queues.
+    /// Consumers that share the queues; what one has in hand when the next one joins may come twice.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     consumers: u16,
     /// Group to consume for; left alone afterwards [default: a new one, removed afterwards].
@@ -83,6 +83,7 @@ impl Offsets {
 /// What came.
 #[derive(Debug, Default)]
 struct Tally {
+    /// Each message once.
     received: u64,
     bytes: u64,
     duplicates: u64,
@@ -96,10 +97,13 @@ impl Tally {
         let message = delivery.message();
         self.first.get_or_insert(now);
         self.last = Some(now);
-        self.received += 1;
-        self.bytes += message.body.len() as u64;
         let queue = (delivery.broker().to_owned(), message.queue_id);
-        self.duplicates += u64::from(self.queues.entry(queue).or_default().note(message.queue_offset));
+        if self.queues.entry(queue).or_default().note(message.queue_offset) {
+            self.duplicates += 1;
+        } else {
+            self.received += 1;
+            self.bytes += message.body.len() as u64;
+        }
     }
 }
 

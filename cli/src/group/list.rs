@@ -12,10 +12,17 @@ use crate::failure::Failure;
 use crate::group::parse_name;
 use crate::report::{Report, Table};
 use crate::session::{Nothing, Question, Session};
+use crate::tail;
 
-/// Groups that Apache RocketMQ's brokers create for themselves.
-const SYSTEM: [&str; 5] =
-    ["DEFAULT_CONSUMER", "TOOLS_CONSUMER", "FILTERSRV_CONSUMER", "SELF_TEST_C_GROUP", "__MONITOR_CONSUMER"];
+/// Groups that Apache RocketMQ's brokers create for themselves, and the one that tailing leaves.
+const SYSTEM: [&str; 6] = [
+    "DEFAULT_CONSUMER",
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "__MONITOR_CONSUMER",
+    tail::watch::GROUP,
+];
 const SYSTEM_PREFIXES: [&str; 2] = ["CID_RMQ_SYS_", "CID_ONS"];
 
 /// List the groups of all brokers with their connected members.
@@ -138,4 +145,15 @@ pub async fn members(Members { group }: &Members, session: &Session) -> Result<R
     let subscriptions = all.subscriptions.iter().map(|(topic, expression)| format!("{topic} ({expression})"));
     let subscriptions = subscriptions.collect::<Vec<_>>().join(", ");
     Report::new(&all, format!("{}{model}, subscribed to {subscriptions}", table.text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_of_the_system_are_told_by_name() {
+        assert!(is_system("CID_RMQ_SYS_TRANS") && is_system("orbitmq-tail"));
+        assert!(!is_system("CID_orders"));
+    }
 }

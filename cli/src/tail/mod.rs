@@ -1,7 +1,7 @@
 //! `orbitmq tail`: prints messages as they come.
 
 mod group;
-mod watch;
+pub mod watch;
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ pub async fn run(arguments: Arguments, session: Session, output: Output) -> Resu
 }
 
 /// Prints messages and counts them.
-struct Printer {
+pub struct Printer {
     output: Output,
     left: Option<u64>,
 }

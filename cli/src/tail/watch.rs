@@ -20,7 +20,7 @@ use crate::tail::{Arguments, Printer, Start};
 use crate::time;
 
 /// The group that pulls are made for; it never stores an offset.
-const GROUP: &str = "orbitmq-tail";
+pub const GROUP: &str = "orbitmq-tail";
 /// How long a broker holds a pull.
 const HELD: Duration = Duration::from_secs(10);
 /// Before a broker that does not answer is asked again.
