@@ -1,1 +1,17 @@
-//! Harness of the integration tests.
+//! The cluster harness: real daemons as processes, a raw client, load, and the book of what was acknowledged.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a harness reports by panicking: its callers are tests"
+)]
+
+pub mod check;
+pub mod daemon;
+pub mod disk;
+pub mod ledger;
+pub mod load;
+pub mod session;
+pub mod shim;
+pub mod wait;
