@@ -2,17 +2,26 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use orbitmq_broker::config::Config as BrokerConfig;
 use orbitmq_broker::node::{Node as Broker, StartError as BrokerError};
+use orbitmq_common::net::client::{Client, ClientOptions};
 use orbitmq_common::protocol::body::route::perm;
 use orbitmq_common::protocol::body::topic::TopicConfig;
+use orbitmq_common::route::finder::{FinderOptions, RouteError, RouteFinder};
+use orbitmq_common::route::links::Links;
 use orbitmq_nameserver::config::Config as NameServerConfig;
 use orbitmq_nameserver::node::{Node as NameServer, StartError as NameServerError};
+use tokio::time::{Instant, sleep};
 
 const QUEUES: i32 = 4;
 /// Smaller than a broker's default: these programs send little.
 const SEGMENT: u64 = 32 << 20;
+/// How long the broker may take to be in the routes.
+const ROUTES_BOUND: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// The embedded cluster does not start.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +30,8 @@ pub enum ClusterError {
     NameServer(#[from] NameServerError),
     #[error("the embedded broker does not start: {0}")]
     Broker(#[from] BrokerError),
+    #[error("the embedded broker does not come into the routes: {0}")]
+    Routes(#[from] RouteError),
 }
 
 /// A running cluster of one broker, on loopback ports of the system's choice.
@@ -30,7 +41,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts a cluster that keeps its data below `dir` and has these topics.
+    /// Starts a cluster that keeps its data below `dir` and has these topics; they are in the routes when this returns.
     ///
     /// # Errors
     /// See [`ClusterError`].
@@ -48,6 +59,7 @@ impl Embedded {
             let settings = || TopicConfig::new(*topic, QUEUES, perm::READ | perm::WRITE);
             broker.broker().topics.ensure(topic, settings);
         }
+        in_routes(nameserver.addr, topics).await?;
         Ok(Self { nameserver, broker })
     }
 
@@ -66,4 +78,27 @@ impl Embedded {
         self.broker.stop().await;
         self.nameserver.shutdown().await;
     }
+}
+
+/// Waits until clients find these topics.
+async fn in_routes(nameserver: SocketAddr, topics: &[&str]) -> Result<(), RouteError> {
+    let deadline = Instant::now() + ROUTES_BOUND;
+    let links = Arc::new(Links::new(Arc::new(Client::new(ClientOptions::default()))));
+    let finder = RouteFinder::new(Arc::clone(&links), vec![nameserver.to_string()], FinderOptions::default())?;
+    let mut result = Ok(());
+    for topic in topics {
+        loop {
+            match finder.fresh(topic).await {
+                Ok(_) => break,
+                Err(error) if Instant::now() >= deadline => {
+                    result = Err(error);
+                    break;
+                }
+                Err(_) => sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+    finder.stop();
+    links.close();
+    result
 }

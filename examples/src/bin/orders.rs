@@ -159,18 +159,20 @@ async fn work(group: &str, delivery: Delivery, seen: &mut HashMap<String, Seen>)
 
 fn print(placed: &[Placed], inventory: &HashMap<String, Seen>, notification: &HashMap<String, Seen>) -> bool {
     let mut all_once = true;
-    println!("\n{:<10} {:>9}   {:<44} {:<34}", "order", "stored", "inventory", "notification");
+    println!("\nms since the order was sent:\n");
+    println!("{:<11} {:>7}   {:<38}   {:<32}", "order", "stored", "inventory", "notification");
     for Placed { order, sent_us, stored_us } in placed {
         let mut column = |seen: Option<&Seen>| {
-            let Some(seen) = seen else {
+            let Some(Seen { times, at_us, did }) = seen else {
                 all_once = false;
                 return "never came".to_owned();
             };
-            all_once &= seen.times == 1;
-            format!("{} after {:.1} ms, {} time(s)", seen.did, ms_between(*sent_us, seen.at_us), seen.times)
+            all_once &= *times == 1;
+            let again = if *times == 1 { String::new() } else { format!(", {times} times") };
+            format!("{:>6.1} {did}{again}", ms_between(*sent_us, *at_us))
         };
         let (left, right) = (column(inventory.get(&order.id)), column(notification.get(&order.id)));
-        println!("{:<10} {:>6.1} ms   {left:<44} {right:<34}", order.id, ms_between(*sent_us, *stored_us));
+        println!("{:<11} {:>7.1}   {left:<38}   {right:<32}", order.id, ms_between(*sent_us, *stored_us));
     }
     println!("\n{}", if all_once { "Each group had every order once." } else { "An order is missing or came twice." });
     all_once

@@ -71,6 +71,7 @@ impl Mailer {
     fn start(&self) -> io::Result<Child> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::inherit()).kill_on_drop(true);
+        command.process_group(0); // Ctrl-C is for the parent, which ends this one when it is time
         if let Some(password) = &self.password {
             command.env("SMTP_PASSWORD", password); // not an argument: those are for everyone to see
         }

@@ -64,7 +64,7 @@ pub fn file_in(dir: &Path, name: &str) -> Result<PathBuf, PartError> {
 /// The subcommand `serve`.
 pub async fn serve(args: ServeArgs, stop: CancellationToken) -> Result<(), PartError> {
     let users = Users::open(&file_in(&args.data, "users.db")?)?;
-    let cluster = format!("Cluster of the name servers {}.", args.nameserver.join(", "));
+    let cluster = format!("name servers {}", args.nameserver.join(", "));
     let mut web = Web::new(users, Relay::default(), cluster);
     if let Some(dir) = &args.mailbox {
         web.mailbox = Some(Mailbox::open(&file_in(dir, "mailbox.db")?)?);

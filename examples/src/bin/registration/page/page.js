@@ -96,18 +96,22 @@ function bars(user, longest) {
   svg.setAttribute("viewBox", "0 0 1000 10");
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
-  let from = user.asked_us;
-  const steps = [["saved", user.saved_us], ["enqueued", user.enqueued_us], ["mailed", user.mailed_us]];
-  for (const [name, time] of steps) {
-    if (time === null || time < from) continue;
+  const draw = (name, from, to, y, height) => {
     const rect = document.createElementNS(ns, "rect");
     rect.setAttribute("class", "bar-" + name);
-    rect.setAttribute("x", (1000 * (from - user.asked_us)) / longest);
-    rect.setAttribute("width", Math.max(2, (1000 * (time - from)) / longest));
-    rect.setAttribute("height", 10);
+    rect.setAttribute("x", Math.min(1000, (1000 * (from - user.asked_us)) / longest));
+    rect.setAttribute("width", Math.max(4, Math.min(1000, (1000 * (to - from)) / longest)));
+    rect.setAttribute("y", y);
+    rect.setAttribute("height", height);
     svg.append(rect);
+  };
+  let from = user.asked_us;
+  for (const [name, time] of [["saved", user.saved_us], ["enqueued", user.enqueued_us], ["mailed", user.mailed_us]]) {
+    if (time === null || time < from) continue;
+    draw(name, from, time, 0, 10);
     from = time;
   }
+  if (user.answered_us !== null) draw("answered", user.answered_us, user.answered_us, -3, 16);
   return svg;
 }
 
@@ -115,7 +119,7 @@ function showPeople(users, shown) {
   const total = (user) => Math.max(user.saved_us, user.enqueued_us ?? 0, user.mailed_us ?? 0) - user.asked_us;
   const sorted = users.map(total).sort((a, b) => a - b);
   // One straggler shall not squeeze all others to nothing.
-  const longest = Math.max(1000, Math.min(sorted.at(-1) ?? 0, 4 * (sorted[Math.floor(sorted.length / 2)] ?? 0)));
+  const longest = Math.max(1000, Math.min((sorted.at(-1) ?? 0) * 1.02, 4 * (sorted[Math.floor(sorted.length / 2)] ?? 0)));
   $("people").replaceChildren(...users.map((user) => {
     const row = element("tr");
     row.setAttribute("aria-selected", shown !== undefined && user.id === shown.id);
@@ -165,7 +169,7 @@ async function look() {
       $("people-note").textContent = state.waiting > 0
         ? `${state.waiting} event(s) wait in the outbox for the broker.`
         : "Milliseconds since the request came; a click shows the steps.";
-      $("cluster").textContent = state.cluster;
+      $("cluster").textContent = "Cluster: " + state.cluster + ".";
     }
   } catch {
     $("people-note").textContent = "The web service does not answer.";
