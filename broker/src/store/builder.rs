@@ -1,10 +1,10 @@
-//! The builder: one thread that follows the confirmed log and enters each record into queues and index.
+//! The builder: follows the confirmed log and enters each record into queues and index.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::store::bell::Bell;
@@ -80,10 +80,25 @@ impl Builder {
         }
     }
 
+    /// Enters what was just confirmed, on the thread that confirmed it: no other has to be woken. What would take long, or has to
+    /// wait, is left to the builder's own thread.
+    pub fn follow(&self) {
+        let confirmed = self.log.progress.confirmed();
+        let behind = confirmed.saturating_sub(self.offset());
+        let free = behind < STRIDE && self.derived.waiting() < MANY_WAITING;
+        match self.built.try_lock().filter(|_| free) {
+            Some(built) => drop(self.enter(built, confirmed, &mut Vec::new())),
+            None => self.bell.ring(),
+        }
+    }
+
     /// Enters some of what is confirmed and tells how far it came.
     fn advance(&self, grown: &mut Vec<Arc<Queue>>) -> u64 {
         let confirmed = self.log.progress.confirmed();
-        let mut built = self.built.lock();
+        self.enter(self.built.lock(), confirmed, grown)
+    }
+
+    fn enter(&self, mut built: MutexGuard<'_, Built>, confirmed: u64, grown: &mut Vec<Arc<Queue>>) -> u64 {
         if built.offset >= confirmed {
             return confirmed;
         }
@@ -106,7 +121,7 @@ impl Builder {
         }
         *built = Built { offset: at, last: last.0, timestamp: last.1 };
         drop(built);
-        self.announced.send_modify(|announced| announced.offset = at);
+        self.announced.send_modify(|announced| announced.offset = announced.offset.max(at));
         for queue in grown.drain(..) {
             queue.news().notify_waiters();
         }

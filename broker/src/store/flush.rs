@@ -5,14 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use crate::store::bell::Bell;
+use crate::store::builder::Builder;
 use crate::store::io::{Io, write_all_at};
-use crate::store::log::{Batch, CommitLog};
+use crate::store::log::{Batch, CommitLog, Take};
 use crate::store::options::Flush;
 use crate::store::segment::Segment;
 use crate::store::stats::Counters;
 
-/// Brings batches to disk until the log ends.
+/// Brings what was appended to disk, batch after batch.
+///
+/// In sync mode one thread does, since it spends its time waiting for the disk. In async mode there is nothing to wait for: whoever
+/// wants its bytes stored writes everything that is there, and others who come meanwhile are served by it.
 #[derive(Debug)]
 pub struct Flusher {
     /// Where the batches come from.
@@ -23,23 +29,55 @@ pub struct Flusher {
     pub flush: Flush,
     /// Counts.
     pub counters: Arc<Counters>,
-    /// Rung when something is confirmed.
-    pub confirmed: Arc<Bell>,
+    /// Follows what is confirmed.
+    pub builder: Arc<Builder>,
+    /// The batch in hand; whoever holds it writes.
+    pub hand: Mutex<Batch>,
 }
 
 impl Flusher {
-    /// Works until the log is closed or poisoned.
+    /// The thread: works until the log is closed or poisoned.
     pub fn run(&self) {
+        if self.flush == Flush::Async {
+            self.log.wait_for_end();
+        }
+        self.work(&mut self.hand.lock(), Take::Wait);
+    }
+
+    /// Sees to it that everything appended so far gets stored soon; in async mode it mostly is when this returns.
+    pub fn nudge(&self) {
+        match self.flush {
+            Flush::Sync => self.log.wake_flusher(),
+            Flush::Async => self.lead(),
+        }
+    }
+
+    fn lead(&self) {
+        // Bytes appended after the last look of whoever has the batch in hand are seen by its look after letting go of it.
+        while let Some(mut batch) = self.hand.try_lock() {
+            self.work(&mut batch, Take::Now);
+            drop(batch);
+            if !self.log.has_work() {
+                return;
+            }
+        }
+    }
+
+    fn work(&self, batch: &mut Batch, take: Take) {
         let _guard = Unwinding(&self.log);
-        let mut batch = Batch::default();
-        while self.log.take(&mut batch) {
-            if let Err(reason) = self.store(&batch) {
+        while self.log.take(batch, take) {
+            if let Err(reason) = self.store(batch) {
                 poison(&self.log, &reason);
                 return;
             }
             Counters::add(&self.counters.batches, 1);
             self.log.progress.wake();
-            self.confirmed.ring();
+            // Senders that wait for the disk come before readers.
+            if self.flush == Flush::Sync && self.log.has_work() {
+                self.builder.bell.ring();
+            } else {
+                self.builder.follow();
+            }
         }
     }
 
@@ -109,14 +147,10 @@ impl Drop for Unwinding<'_> {
 /// In async mode: flushes in the background, so that a power cut costs at most one interval.
 #[derive(Debug)]
 pub struct BackgroundFlush {
-    /// The log.
-    pub log: Arc<CommitLog>,
-    /// The disk.
-    pub io: Arc<dyn Io>,
+    /// What writes.
+    pub flusher: Arc<Flusher>,
     /// Time between two flushes.
     pub every: Duration,
-    /// Counts.
-    pub counters: Arc<Counters>,
     /// Set to end, then the bell is rung.
     pub stop: Arc<AtomicBool>,
     /// See `stop`.
@@ -128,7 +162,8 @@ impl BackgroundFlush {
     pub fn run(self) {
         while !self.stop.load(Ordering::Acquire) {
             self.bell.wait(self.every);
-            flush_or_poison(&self.log, &*self.io, &self.counters);
+            self.flusher.nudge();
+            flush_or_poison(&self.flusher.log, &*self.flusher.io, &self.flusher.counters);
         }
     }
 }

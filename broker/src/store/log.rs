@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orbitmq_common::message::record::{self, RecordError};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -36,6 +36,15 @@ pub struct Encoded<'a> {
     pub lengths: &'a [usize],
     /// Whether they take offsets of their queue; half messages of the old kind and rollbacks do not.
     pub numbered: bool,
+}
+
+/// What to do when nothing was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// Wait for it.
+    Wait,
+    /// Go away.
+    Now,
 }
 
 /// Bytes for the flusher: runs that are contiguous in the log.
@@ -87,6 +96,8 @@ pub struct CommitLog {
     max_unflushed: usize,
 }
 
+/// Records that nobody asks to be stored are stored after this time.
+const NOBODY_WAITS: Duration = Duration::from_millis(500);
 /// Buffers larger than this are given back when they are not needed.
 const KEEP_BUFFER: usize = 1 << 20;
 
@@ -143,13 +154,9 @@ impl CommitLog {
         }
     }
 
-    fn after_append(&self, mut tail: MutexGuard<'_, Tail>) {
-        let wake = std::mem::replace(&mut tail.flusher_sleeps, false);
+    fn after_append(&self, tail: MutexGuard<'_, Tail>) {
         let low = tail.limit.saturating_sub(tail.end) < self.space.low_water();
         drop(tail);
-        if wake {
-            self.work.notify_one();
-        }
         if low {
             self.space_bell.ring();
         }
@@ -197,8 +204,30 @@ impl CommitLog {
         self.tail.lock().batch.bytes.len() + self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Waits for records and swaps them into `batch`, which is empty; false when there will be no more.
-    pub fn take(&self, batch: &mut Batch) -> bool {
+    /// Wakes the flusher's thread if it waits for records.
+    pub fn wake_flusher(&self) {
+        let wake = std::mem::replace(&mut self.tail.lock().flusher_sleeps, false);
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// Whether records wait that may still be written.
+    pub fn has_work(&self) -> bool {
+        let tail = self.tail.lock();
+        !tail.batch.bytes.is_empty() && matches!(tail.state, State::Open | State::Draining)
+    }
+
+    /// Waits until the log takes no more appends.
+    pub fn wait_for_end(&self) {
+        let mut tail = self.tail.lock();
+        while matches!(tail.state, State::Open) {
+            self.work.wait(&mut tail);
+        }
+    }
+
+    /// Swaps what was appended into `batch`, whose bytes are done with; false when there is nothing (any more).
+    pub fn take(&self, batch: &mut Batch, take: Take) -> bool {
         self.in_flight.store(0, Ordering::Relaxed);
         batch.bytes.clear();
         batch.runs.clear();
@@ -208,11 +237,12 @@ impl CommitLog {
         }
         let mut tail = self.tail.lock();
         while tail.batch.bytes.is_empty() {
-            if !matches!(tail.state, State::Open) {
+            if take == Take::Now || !matches!(tail.state, State::Open) {
                 return false;
             }
             tail.flusher_sleeps = true;
-            self.work.wait(&mut tail);
+            self.work.wait_for(&mut tail, NOBODY_WAITS);
+            tail.flusher_sleeps = false;
         }
         if matches!(tail.state, State::Closed | State::Poisoned(_)) {
             return false;

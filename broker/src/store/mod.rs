@@ -49,7 +49,6 @@ use crate::store::error::{AppendError, CloseError, OpenError, Poisoned, ReadErro
 use crate::store::log::{Appended, Encoded};
 use crate::store::open::Threads;
 use crate::store::options::Options;
-use crate::store::progress::Durable;
 use crate::store::queue::Queue;
 use crate::store::queues::is_storable;
 use crate::store::read::{Accept, Read, ReadLimit, ReadStatus};
@@ -144,8 +143,16 @@ impl Store {
     }
 
     /// Resolves when the log is stored up to `end`: flushed, or in async mode written. An acknowledgement waits for it.
-    pub fn durable(&self, end: u64) -> Durable<'_> {
-        self.shared.log.progress.durable(end)
+    pub async fn durable(&self, end: u64) -> Result<(), Poisoned> {
+        if self.confirmed() < end {
+            self.nudge();
+        }
+        self.shared.log.progress.durable(end).await
+    }
+
+    /// Has what was appended stored soon, for those who do not wait for it.
+    pub fn nudge(&self) {
+        self.shared.flusher.nudge();
     }
 
     /// Offset up to which the log is in the page cache.

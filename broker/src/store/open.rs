@@ -56,44 +56,42 @@ pub fn open(options: Options) -> Result<(Arc<Shared>, Threads), OpenError> {
     let recovered = Recovered { offset: end, timestamp: opened.built.timestamp };
     let log = Arc::new(CommitLog::new(opened.segments, progress, space, recovered, options.max_unflushed));
     let derived = Arc::new(opened.derived);
-    let (build_bell, keep_bell) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+    let keep_bell = Arc::new(Bell::default());
     let builder = Arc::new(Builder::new(
         Arc::clone(&log),
         Arc::clone(&derived),
         opened.built,
-        Arc::clone(&build_bell),
+        Arc::default(),
         Arc::clone(&keep_bell),
     ));
+    let flusher = Arc::new(Flusher {
+        log: Arc::clone(&log),
+        io,
+        flush: options.flush,
+        counters: Arc::clone(&counters),
+        builder: Arc::clone(&builder),
+        hand: Mutex::default(),
+    });
     let shared = Arc::new(Shared {
         options,
         log,
         derived,
+        flusher,
         builder,
         repair: Repair::default(),
         chores: Mutex::new(()),
         counters,
         checked_from: opened.checked_from,
     });
-    let threads = Threads::start(&shared, build_bell, keep_bell, lock)?;
+    let threads = Threads::start(&shared, keep_bell, lock)?;
     Ok((shared, threads))
 }
 
 impl Threads {
-    fn start(
-        shared: &Arc<Shared>,
-        build_bell: Arc<Bell>,
-        keep_bell: Arc<Bell>,
-        lock: DirLock,
-    ) -> Result<Self, OpenError> {
+    fn start(shared: &Arc<Shared>, keep_bell: Arc<Bell>, lock: DirLock) -> Result<Self, OpenError> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (log, io) = (&shared.log, &shared.options.io);
-        let flusher = Flusher {
-            log: Arc::clone(log),
-            io: Arc::clone(io),
-            flush: shared.options.flush,
-            counters: Arc::clone(&shared.counters),
-            confirmed: build_bell,
-        };
+        let log = &shared.log;
+        let flusher = Arc::clone(&shared.flusher);
         let builder = Arc::clone(&shared.builder);
         let keeper = Keeper { shared: Arc::clone(shared), bell: Arc::clone(&keep_bell), stop: Arc::clone(&stop) };
         let mut helpers = vec![(keep_bell, spawn(shared, "store-keep", || keeper.run())?)];
@@ -102,10 +100,8 @@ impl Threads {
         if shared.options.flush == Flush::Async {
             let bell = Arc::new(Bell::default());
             let background = BackgroundFlush {
-                log: Arc::clone(log),
-                io: Arc::clone(io),
+                flusher: Arc::clone(&shared.flusher),
                 every: shared.options.flush_every,
-                counters: Arc::clone(&shared.counters),
                 stop: Arc::clone(&stop),
                 bell: Arc::clone(&bell),
             };

@@ -10,6 +10,7 @@ use crate::store::builder::Builder;
 use crate::store::derived::Derived;
 use crate::store::entry::QueueEntry;
 use crate::store::error::ReadError;
+use crate::store::flush::Flusher;
 use crate::store::log::CommitLog;
 use crate::store::options::Options;
 use crate::store::queue::Queue;
@@ -25,6 +26,8 @@ pub struct Shared {
     pub log: Arc<CommitLog>,
     /// Queues and index.
     pub derived: Arc<Derived>,
+    /// Brings the log to disk.
+    pub flusher: Arc<Flusher>,
     /// Follows the log.
     pub builder: Arc<Builder>,
     /// Mends queues.

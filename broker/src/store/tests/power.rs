@@ -210,10 +210,10 @@ fn power_cuts(flush: Flush, rounds: u64, seed: u64) {
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_acknowledged() {
-    power_cuts(Flush::Sync, 150, 0x0D15_EA5E);
+    power_cuts(Flush::Sync, 80, 0x0D15_EA5E);
 }
 
 #[test]
 fn a_power_cut_leaves_an_unbroken_beginning_in_async_mode() {
-    power_cuts(Flush::Async, 50, 0xC0FF_EE00);
+    power_cuts(Flush::Async, 30, 0xC0FF_EE00);
 }
