@@ -1,6 +1,6 @@
 //! What all parts of one consumer share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(crate) struct Core {
     pub finder: RouteFinder,
     pub shelf: Shelf,
     pub queues: Mutex<BTreeMap<QueueKey, Arc<Assigned>>>,
+    /// Queues being let go; they are not taken again before that is done.
+    pub releasing: Mutex<BTreeSet<QueueKey>>,
     /// Offsets kept here rather than at the broker.
     pub local: Option<LocalOffsets>,
     /// Rung when the sharing of queues has to be checked.
@@ -77,6 +79,7 @@ impl Core {
             finder,
             shelf: Shelf::default(),
             queues: Mutex::default(),
+            releasing: Mutex::default(),
             local,
             rebalance,
             returned: Notify::new(),

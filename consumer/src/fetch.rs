@@ -92,6 +92,7 @@ async fn begin(core: &Arc<Core>, queue: &Arc<Assigned>) -> Result<Duration, Stri
 }
 
 /// One request; tells how long to pause before the next.
+#[tracing::instrument(level = "debug", skip_all, fields(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id))]
 async fn fetch_once(
     core: &Arc<Core>,
     queue: &Arc<Assigned>,

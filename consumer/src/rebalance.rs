@@ -47,6 +47,7 @@ async fn share_all(core: &Arc<Core>) -> bool {
     settled
 }
 
+#[tracing::instrument(level = "debug", skip(core))]
 async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), String> {
     let route = core.finder.find(topic).await.map_err(|error| error.to_string())?;
     let own = if core.is_broadcasting() {
@@ -115,14 +116,19 @@ fn apply(core: &Arc<Core>, topic: &Arc<str>, own: BTreeSet<Queue>) {
     let mut gained = Vec::new();
     {
         let mut queues = core.queues.lock();
+        let mut releasing = core.releasing.lock();
         queues.retain(|(of, queue), assigned| {
             let keep = of != topic || own.contains(queue);
             if !keep {
+                releasing.insert((Arc::clone(of), queue.clone()));
                 lost.push(Arc::clone(assigned));
             }
             keep
         });
         for queue in own {
+            if releasing.contains(&(Arc::clone(topic), queue.clone())) {
+                continue;
+            }
             queues.entry((Arc::clone(topic), queue.clone())).or_insert_with(|| {
                 let revoked = core.closing.child_token();
                 let assigned = Arc::new(Assigned::new(Arc::clone(topic), queue, order, revoked));
@@ -170,4 +176,7 @@ async fn release(core: Arc<Core>, queue: Arc<Assigned>) {
     if queue.order == Order::OneByOne {
         locks::unlock(&core, std::slice::from_ref(&queue)).await;
     }
+    core.releasing.lock().remove(&(Arc::clone(&queue.topic), queue.queue.clone()));
+    // It may be ours again by now.
+    core.rebalance.notify_one();
 }

@@ -18,6 +18,7 @@
 //!   are in hand; [`Producer::send_with_callback`] calls a function; [`Producer::send_oneway`] wants no answer.
 //! - The queue: in turn by default, the same one for the same [`Message::sharding_key`], a given one
 //!   ([`Producer::send_to`]), or any [`Choose`] of your own ([`Producer::send_by`]).
+//!   While the broker of a key's queue is gone, the key's messages go to another queue.
 //! - [`Producer::send_batch`] sends many messages of a topic in few requests.
 //!
 //! A send is tried again on another broker while its deadline lasts; a broker that fails or is slow is avoided for a while.

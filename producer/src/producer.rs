@@ -110,6 +110,7 @@ impl Producer {
     ///
     /// # Errors
     /// See [`SendError`].
+    #[tracing::instrument(level = "debug", skip_all, fields(topic = message.topic))]
     pub async fn send(&self, message: Message) -> Result<SendReceipt, SendError> {
         let choice = choice_of(&message);
         only(self.sending(&message, choice).await?.run(None).await?)
@@ -119,6 +120,7 @@ impl Producer {
     ///
     /// # Errors
     /// See [`SendError`].
+    #[tracing::instrument(level = "debug", skip_all, fields(topic = message.topic))]
     pub async fn send_to(&self, message: Message, queue: &Queue) -> Result<SendReceipt, SendError> {
         only(self.sending(&message, Choice::Fixed(queue.clone())).await?.run(None).await?)
     }
@@ -127,6 +129,7 @@ impl Producer {
     ///
     /// # Errors
     /// See [`SendError`].
+    #[tracing::instrument(level = "debug", skip_all, fields(topic = message.topic))]
     pub async fn send_by(&self, message: Message, choose: Arc<dyn Choose>) -> Result<SendReceipt, SendError> {
         let choice = Choice::Custom(choose, Arc::new(message.clone()));
         only(self.sending(&message, choice).await?.run(None).await?)
@@ -179,6 +182,7 @@ impl Producer {
     ///
     /// # Errors
     /// See [`BatchError`]: it holds the receipts of what was sent before.
+    #[tracing::instrument(level = "debug", skip_all, fields(messages = messages.len()))]
     pub async fn send_batch(&self, messages: Vec<Message>) -> Result<Vec<SendReceipt>, BatchError> {
         let total = messages.len();
         let mut sent = Vec::with_capacity(total);
