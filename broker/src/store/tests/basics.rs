@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use orbitmq_common::message::property;
 use orbitmq_common::message::record::RecordView;
-use tempfile::tempdir;
 
 use crate::store::Store;
 use crate::store::error::{AppendError, OpenError, ReadError};
@@ -161,7 +160,7 @@ fn illegal_messages_are_refused() {
 
 #[test]
 fn appended_is_not_readable_before_it_is_durable() {
-    let dir = tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     for flush in [Flush::Sync, Flush::Async] {
         let dir = dir.path().join(format!("{flush:?}"));
         let store = Store::open(Options { flush, io: Arc::new(Disk), ..small(&dir) }).unwrap();

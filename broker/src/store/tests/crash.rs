@@ -5,8 +5,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use tempfile::tempdir;
-
 use crate::store::Store;
 use crate::store::error::OpenError;
 use crate::store::io::Disk;
@@ -15,7 +13,7 @@ use crate::store::tests::support::*;
 
 #[test]
 fn a_closed_store_opens_again() {
-    let dir = tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let mut expected = Expected::new();
     for round in 0..4 {
         let store = Store::open(Options { io: Arc::new(Disk), ..small(dir.path()) }).unwrap();
@@ -100,7 +98,7 @@ fn damage(dir: &Path, segment: u64, at: u64, bytes: &[u8]) {
 
 #[test]
 fn records_behind_a_torn_one_do_not_come_back() {
-    let dir = tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     put(&store, "t", 0, b"kept");
     let torn = put(&store, "t", 0, b"torn away");

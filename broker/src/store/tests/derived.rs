@@ -5,7 +5,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use orbitmq_common::message::record::RecordView;
-use tempfile::tempdir;
 
 use crate::store::Store;
 use crate::store::checkpoint::{Checkpoint, FILE};

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tempfile::tempdir;
-
 use crate::store::Store;
 use crate::store::error::AppendError;
 use crate::store::flush::POISON_NOTE;

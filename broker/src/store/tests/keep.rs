@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tempfile::tempdir;
-
 use crate::store::Store;
 use crate::store::options::{Options, Retention};
 use crate::store::read::ReadStatus;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tempfile::tempdir;
 
 use crate::store::keeper::make_checkpoint;
 use crate::store::read::{ReadLimit, ReadStatus};

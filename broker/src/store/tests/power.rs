@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::tempdir;
-
 use crate::store::Store;
 use crate::store::io::Io;
 use crate::store::keeper::make_checkpoint;

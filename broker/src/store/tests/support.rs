@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use orbitmq_common::message::record::{NewRecord, records};
 use parking_lot::Mutex;
+use tempfile::TempDir;
 
 use crate::store::Store;
 use crate::store::io::Io;
@@ -32,6 +33,11 @@ pub fn small(dir: &Path) -> Options {
         io: Arc::new(FaultyDisk { lazy: true, ..FaultyDisk::default() }),
         ..Options::new(dir)
     }
+}
+
+/// A directory in memory where there is such a place: these tests are not about the disk's speed.
+pub fn tempdir() -> io::Result<TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
 }
 
 pub fn open(dir: &Path) -> Store {
@@ -239,12 +245,11 @@ impl Io for FaultyDisk {
         if self.lazy { Ok(()) } else { file.sync_data() }
     }
 
-    fn reserve(&self, file: &File, _: &Path, offset: u64, len: u64) -> io::Result<()> {
+    fn reserve(&self, file: &File, path: &Path, offset: u64, len: u64) -> io::Result<()> {
         if self.reserve.hit() {
             return Err(io::Error::from_raw_os_error(FULL));
         }
-        rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), offset, len)?;
-        Ok(())
+        if self.lazy { Ok(()) } else { crate::store::io::Disk.reserve(file, path, offset, len) }
     }
 
     fn set_len(&self, file: &File, path: &Path, len: u64) -> io::Result<()> {
