@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use orbitmq_common::net::client::{Client, ClientOptions};
 use orbitmq_common::protocol::code::request;
+use orbitmq_common::protocol::frame::Encoding;
 use orbitmq_common::protocol::header::admin::CreateTopicRequest;
 use orbitmq_common::route::finder::{FinderOptions, RouteFinder, split_nameservers};
 use orbitmq_common::route::links::Links;
@@ -208,6 +209,21 @@ async fn broadcasting_tags_and_run() {
         soon("running", run).await.unwrap();
     }
     assert!(directory.path().join("1").join(format!("g_{topic}.offsets.json")).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a running cluster"]
+async fn the_encodings_of_rocketmq_are_spoken_on_request() {
+    for (encoding, name) in [(Encoding::Json, "live_json"), (Encoding::Binary, "live_binary")] {
+        let topic = fresh(name);
+        let producer = Producer::builder().nameservers([server()]).encoding(encoding).build().await.unwrap();
+        for n in 0..20 {
+            producer.send(Message::new(&topic, n.to_string()).tag("ü")).await.unwrap();
+        }
+        let consumer = consumer(&topic).encoding(encoding).build().await.unwrap();
+        take(&consumer, 20).await.into_iter().for_each(Delivery::ack);
+        soon("closing", consumer.close()).await;
+    }
 }
 
 /// Creates a topic at every broker, as an administrator would.
