@@ -74,8 +74,6 @@ struct Pages {
     next: HashMap<u32, u64>,
     acknowledged: usize,
     refusals: BTreeMap<(i32, String), usize>,
-    /// Refusals that carried no remark.
-    mute: usize,
 }
 
 /// The book; shared by all senders.
@@ -110,7 +108,6 @@ impl Ledger {
         for id in ids {
             pages.entries.get_mut(id).unwrap().answered = Answered::Refused;
         }
-        pages.mute += usize::from(remark.is_empty());
         // Numbers differ from one refusal to the next; the text around them does not.
         let kind: String = remark.chars().map(|letter| if letter.is_ascii_digit() { '#' } else { letter }).collect();
         *pages.refusals.entry((code, kind)).or_default() += ids.len();
@@ -120,6 +117,12 @@ impl Ledger {
     #[must_use]
     pub fn acknowledged(&self) -> usize {
         self.pages.lock().acknowledged
+    }
+
+    /// Messages that got no answer.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.pages.lock().entries.values().filter(|entry| entry.answered == Answered::Nothing).count()
     }
 
     /// Messages refused so far, by code and remark with `#` for digits.
