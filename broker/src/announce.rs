@@ -20,6 +20,8 @@ use tokio_util::task::TaskTracker;
 use crate::broker::Broker;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Time to the next attempt after one that failed.
+const RETRY: Duration = Duration::from_millis(250);
 const DEADLINE: Duration = Duration::from_secs(3);
 /// A name server of RocketMQ's does not say that it has forgotten us; so it is told everything this often.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -74,6 +76,9 @@ impl<'b> Announcer<'b> {
             };
             changes.mark_unchanged();
             let result = self.announce(changed).await;
+            if result.is_err() {
+                beat.reset_after(RETRY);
+            }
             self.report(&result);
         }
     }
@@ -88,12 +93,14 @@ impl<'b> Announcer<'b> {
             Ok(()) => tracing::info!(nameserver = self.address, "registered"),
             Err(error) => {
                 self.registered = None;
-                tracing::warn!(nameserver = self.address, %error, "this name server does not know us; trying on each second");
+                tracing::warn!(nameserver = self.address, %error, "this name server does not know us; it is tried again");
             }
         }
     }
 
     async fn announce(&mut self, changed: bool) -> Result<(), AnnounceError> {
+        // A name server that is back learns of us with the next heartbeat, however long it was away.
+        self.client.forget_failures(self.address);
         let link = self.client.link(self.address).await?;
         let fresh = matches!(&self.registered, Some((peer, at)) if *peer == link.peer().id() && at.elapsed() < AGAIN);
         if changed || !fresh || !self.heartbeat(&link).await? {

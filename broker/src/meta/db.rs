@@ -70,9 +70,40 @@ struct Pending {
     stopping: bool,
 }
 
-struct Shared {
+/// sled on the directory.
+struct Opened {
     trees: Vec<(Tree, sled::Tree)>,
     db: sled::Db,
+}
+
+impl Opened {
+    fn open(path: &Path) -> sled::Result<Self> {
+        let db = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(Some(500)).open()?;
+        let open = |tree: Tree| Ok((tree, db.open_tree(tree.name())?));
+        let trees = Tree::ALL.into_iter().map(open).collect::<sled::Result<Vec<_>>>()?;
+        Ok(Self { trees, db })
+    }
+
+    fn tree(&self, wanted: Tree) -> sled::Result<&sled::Tree> {
+        let found = self.trees.iter().find(|(tree, _)| *tree == wanted).map(|(_, tree)| tree);
+        found.ok_or_else(|| sled::Error::CollectionNotFound(wanted.name().into()))
+    }
+
+    fn write(&self, changes: &Changes) -> sled::Result<()> {
+        for ((tree, key), change) in changes {
+            let tree = self.tree(*tree)?;
+            match change {
+                Some(value) => tree.insert(key, value.as_slice())?,
+                None => tree.remove(key)?,
+            };
+        }
+        self.db.flush().map(drop)
+    }
+}
+
+struct Shared {
+    /// Nothing after a failed write: sled refuses everything from then on until it is opened anew.
+    opened: Mutex<Option<Opened>>,
     path: PathBuf,
     pending: Mutex<Pending>,
     wake: Condvar,
@@ -92,13 +123,9 @@ impl Db {
     /// The directory cannot be opened, or another process has it.
     pub fn open(path: &Path) -> Result<Self, DbError> {
         let failed = |cause: String| DbError { path: path.to_owned(), cause };
-        let db = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(Some(500)).open();
-        let db = db.map_err(|error| failed(error.to_string()))?;
-        let open = |tree: Tree| Ok((tree, db.open_tree(tree.name()).map_err(|error| failed(error.to_string()))?));
-        let trees = Tree::ALL.into_iter().map(open).collect::<Result<Vec<_>, DbError>>()?;
+        let opened = Opened::open(path).map_err(|error| failed(error.to_string()))?;
         let shared = Arc::new(Shared {
-            trees,
-            db,
+            opened: Mutex::new(Some(opened)),
             path: path.to_owned(),
             pending: Mutex::default(),
             wake: Condvar::new(),
@@ -116,12 +143,11 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn load(&self, tree: Tree) -> Result<Vec<Row>, DbError> {
-        let entries = self.shared.tree(tree)?.iter();
-        entries
-            .map(|entry| {
-                entry.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|error| self.shared.failed(&error))
-            })
-            .collect()
+        let failed = |error: sled::Error| self.shared.failed(&error);
+        let opened = self.shared.opened.lock();
+        let Some(opened) = opened.as_ref() else { return Ok(Vec::new()) };
+        let entries = opened.tree(tree).map_err(failed)?.iter();
+        entries.map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed)).collect()
     }
 
     /// Notes a change; it is written soon. The number is for [`Db::stored`].
@@ -203,23 +229,23 @@ impl Shared {
         DbError { path: self.path.clone(), cause: error.to_string() }
     }
 
-    fn tree(&self, wanted: Tree) -> Result<&sled::Tree, DbError> {
-        let found = self.trees.iter().find(|(tree, _)| *tree == wanted).map(|(_, tree)| tree);
-        found.ok_or_else(|| DbError { path: self.path.clone(), cause: format!("no tree {}", wanted.name()) })
-    }
-
     fn write_until_stopped(&self) {
+        let mut failing = false;
         loop {
             let (changes, number, stopping) = self.next_round();
             if !changes.is_empty() {
                 let written = self.write(&changes);
-                if let Err(error) = &written {
-                    tracing::error!(%error, "metadata could not be written; trying again");
+                match &written {
+                    Ok(()) if failing => tracing::info!("metadata can be written again"),
+                    Err(error) if !failing => tracing::error!(%error, "metadata cannot be written; it is tried again"),
+                    _ => {}
+                }
+                failing = written.is_err();
+                if failing {
                     self.put_back(changes);
                 }
-                let failed = written.is_err();
                 self.stored.send_modify(|state| *state = written.map(|()| number));
-                if failed && !stopping {
+                if failing && !stopping {
                     std::thread::sleep(Duration::from_millis(200));
                     continue;
                 }
@@ -250,15 +276,14 @@ impl Shared {
     }
 
     fn write(&self, changes: &Changes) -> Result<(), DbError> {
-        for ((tree, key), change) in changes {
-            let tree = self.tree(*tree)?;
-            let done = match change {
-                Some(value) => tree.insert(key, value.as_slice()),
-                None => tree.remove(key),
-            };
-            done.map_err(|error| self.failed(&error))?;
-        }
-        self.db.flush().map(drop).map_err(|error| self.failed(&error))
+        let mut place = self.opened.lock();
+        let opened = match place.take() {
+            Some(opened) => opened,
+            None => Opened::open(&self.path).map_err(|error| self.failed(&error))?,
+        };
+        opened.write(changes).map_err(|error| self.failed(&error))?;
+        *place = Some(opened);
+        Ok(())
     }
 
     /// Keeps changes that could not be written, unless newer ones are there.
