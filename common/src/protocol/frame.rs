@@ -12,6 +12,7 @@ pub const LANGUAGE: u8 = 12;
 /// The protocol version that OrbitMQ states: the ordinal of RocketMQ 5.3.3, which clients need for SQL filters.
 pub const VERSION: i32 = 479;
 
+const MAX_REMARK: usize = 2 * 1024;
 const RESPONSE: i32 = 1;
 const ONEWAY: i32 = 2;
 
@@ -127,10 +128,12 @@ impl Frame {
         }
     }
 
-    /// Replaces the remark.
+    /// Replaces the remark. What is beyond 2 KiB is cut off: a remark often shows what was sent, and must fit the header.
     #[must_use]
     pub fn with_remark(mut self, remark: impl Into<String>) -> Self {
-        self.remark = Some(remark.into());
+        let mut remark = remark.into();
+        remark.truncate(remark.floor_char_boundary(MAX_REMARK));
+        self.remark = Some(remark);
         self
     }
 

@@ -75,9 +75,9 @@ fn answers_to_whole_frames_come_before_the_end() {
         encode_frame(&Frame { opaque: 77, ..Frame::request(9_999, Encoding::Json) }, &mut stream);
         stream.put_slice(&bytes);
         let _ = wire.send_bytes(&stream);
-        match wire.next() {
-            Some(answer) => assert_eq!((answer.opaque, answer.code), (77, 3), "{what}"),
-            None => {}
+        // A reset may overtake the answer.
+        if let Some(answer) = wire.next() {
+            assert_eq!((answer.opaque, answer.code), (77, 3), "{what}");
         }
         if wire.next().is_some() {
             panic!("{what}: more than one answer");

@@ -1,0 +1,8 @@
+//! Batch bodies.
+#![no_main]
+
+#[path = "../entries/mod.rs"]
+#[allow(dead_code, reason = "each target runs one of the entries")]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entries::message::batch(data));

@@ -1,0 +1,8 @@
+//! Bodies as every kind there is.
+#![no_main]
+
+#[path = "../entries/mod.rs"]
+#[allow(dead_code, reason = "each target runs one of the entries")]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entries::wire::body(data));
