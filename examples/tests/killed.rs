@@ -1,4 +1,4 @@
-//! Web service and mailer are killed (SIGKILL) and the broker goes away while people register: every user gets a mail.
+//! Cluster, web service and mailer are killed (SIGKILL) while people register: every user gets a mail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,57 +23,55 @@ use tokio::time::{Instant, timeout};
 
 const VISITORS: usize = 4;
 const PEOPLE_PER_KILL: usize = 12;
-const KILLS: usize = 10;
+const KILLS: usize = 12;
 /// Mails that one mailer has in hand at most.
 const MAILS_AT_ONCE: usize = 4;
 const BOUND: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 
-/// The application as processes, and its cluster in this one.
+/// Tells this program, started anew, to be the cluster: data directory, addresses of name server and broker.
+const BE_THE_CLUSTER: &str = "REGISTRATION_TEST_CLUSTER";
+
+/// The application and its cluster, each part a process.
 struct Application {
-    dir: TempDir,
-    nameserver: NameServer,
-    broker: Option<Broker>,
-    listen: SocketAddr,
+    cluster: Child,
+    /// Addresses of name server and broker, the same after each restart.
+    addresses: [String; 2],
     smtp: String,
     mailer: Child,
     web: Child,
     page: watch::Sender<SocketAddr>,
     _mailbox: Child,
+    /// Last, so that it goes after everybody who writes there.
+    dir: TempDir,
 }
 
 impl Application {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let nameserver = NameServer::start(NameServerConfig { listen, ..NameServerConfig::default() }).await.unwrap();
-        let broker = start_broker(dir.path(), listen, nameserver.addr).await;
-        let listen = broker.address();
+        let (cluster, addresses) = start_cluster(dir.path(), &["127.0.0.1:0".into(), "127.0.0.1:0".into()]).await;
         let (mailbox, smtp) = start(dir.path(), &["mailbox", "--listen", "127.0.0.1:0"]).await;
-        let (mailer, _) = start_mailer(dir.path(), nameserver.addr, &smtp).await;
-        let (web, address) = start_web(dir.path(), nameserver.addr).await;
+        let (mailer, _) = start(dir.path(), &["mail", "--nameserver", &addresses[0], "--smtp", &smtp]).await;
+        let (web, address) = start_web(dir.path(), &addresses[0]).await;
         let page = watch::channel(address.parse().unwrap()).0;
-        Self { dir, nameserver, broker: Some(broker), listen, smtp, mailer, web, page, _mailbox: mailbox }
+        Self { cluster, addresses, smtp, mailer, web, page, _mailbox: mailbox, dir }
     }
 
     async fn kill_mailer(&mut self) {
         kill(&mut self.mailer).await;
-        (self.mailer, _) = start_mailer(self.dir.path(), self.nameserver.addr, &self.smtp).await;
+        let arguments = ["mail", "--nameserver", &self.addresses[0], "--smtp", &self.smtp];
+        (self.mailer, _) = start(self.dir.path(), &arguments).await;
     }
 
     async fn kill_web(&mut self) {
         kill(&mut self.web).await;
-        let (web, address) = start_web(self.dir.path(), self.nameserver.addr).await;
+        let (web, address) = start_web(self.dir.path(), &self.addresses[0]).await;
         self.web = web;
         self.page.send_replace(address.parse().unwrap());
     }
 
-    async fn stop_broker(&mut self) {
-        self.broker.take().unwrap().stop().await;
-    }
-
-    async fn start_broker(&mut self) {
-        self.broker = Some(start_broker(self.dir.path(), self.listen, self.nameserver.addr).await);
+    async fn start_cluster(&mut self) {
+        (self.cluster, self.addresses) = start_cluster(self.dir.path(), &self.addresses).await;
     }
 
     fn rows<T: rusqlite::types::FromSql>(&self, file: &str, sql: &str) -> Vec<T> {
@@ -108,28 +106,38 @@ impl Application {
             tokio::time::sleep(POLL).await;
         }
     }
-
-    async fn stop(mut self) {
-        kill(&mut self.mailer).await;
-        kill(&mut self.web).await;
-        self.stop_broker().await;
-        self.nameserver.shutdown().await;
-    }
 }
 
-async fn start_broker(dir: &Path, listen: SocketAddr, nameserver: SocketAddr) -> Broker {
-    let mut config = BrokerConfig::local(dir.join("broker"), vec![nameserver.to_string()]);
-    config.listen = listen;
+/// Not a test of its own: the process of the cluster, which is this program started anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster() {
+    let Ok(text) = std::env::var(BE_THE_CLUSTER) else { return };
+    let [dir, nameserver, broker] = text.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    let config = NameServerConfig { listen: nameserver.parse().unwrap(), ..NameServerConfig::default() };
+    let nameserver = NameServer::start(config).await.unwrap();
+    let mut config = BrokerConfig::local(Path::new(dir).join("broker"), vec![nameserver.addr.to_string()]);
+    config.listen = broker.parse().unwrap();
     config.store.segment_size = 32 << 20;
-    Broker::start(config).await.unwrap()
+    let broker = Broker::start(config).await.unwrap();
+    println!("\ncluster {} {}", nameserver.addr, broker.address());
+    std::future::pending::<()>().await;
 }
 
-async fn start_mailer(dir: &Path, nameserver: SocketAddr, smtp: &str) -> (Child, String) {
-    start(dir, &["mail", "--nameserver", &nameserver.to_string(), "--smtp", smtp]).await
+async fn start_cluster(dir: &Path, addresses: &[String; 2]) -> (Child, [String; 2]) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_cluster", "--nocapture"])
+        .env(BE_THE_CLUSTER, format!("{} {} {}", dir.display(), addresses[0], addresses[1]))
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let line = line_with("cluster ", &mut child).await;
+    let addresses = line.split(' ').skip(1).map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
+    (child, addresses)
 }
 
-async fn start_web(dir: &Path, nameserver: SocketAddr) -> (Child, String) {
-    start(dir, &["serve", "--nameserver", &nameserver.to_string(), "--listen", "127.0.0.1:0"]).await
+async fn start_web(dir: &Path, nameserver: &str) -> (Child, String) {
+    start(dir, &["serve", "--nameserver", nameserver, "--listen", "127.0.0.1:0"]).await
 }
 
 /// A part of the application as a process, and the address that ends its first line.
@@ -141,10 +149,20 @@ async fn start(dir: &Path, arguments: &[&str]) -> (Child, String) {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = timeout(BOUND, lines.next_line()).await.unwrap().unwrap().expect("the process ended at its start");
+    let line = line_with(": ", &mut child).await;
     let address = line.split(' ').next_back().unwrap().trim_start_matches("http://").trim_end_matches('/');
     (child, address.to_owned())
+}
+
+/// The first line of the process that holds `mark`.
+async fn line_with(mark: &str, child: &mut Child) -> String {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    loop {
+        let line = timeout(BOUND, lines.next_line()).await.unwrap().unwrap().expect("the process ended at its start");
+        if line.contains(mark) {
+            return line;
+        }
+    }
 }
 
 async fn kill(child: &mut Child) {
@@ -188,9 +206,13 @@ async fn every_user_has_a_mail_whoever_is_killed() {
     for round in 0..KILLS {
         let moment = round * PEOPLE_PER_KILL + fastrand::usize(1..PEOPLE_PER_KILL);
         timeout(BOUND, count.wait_for(|count| *count >= moment)).await.unwrap().unwrap();
-        match round % 2 {
+        match round % 3 {
             0 => application.kill_mailer().await,
-            _ => application.kill_web().await,
+            1 => application.kill_web().await,
+            _ => {
+                kill(&mut application.cluster).await;
+                application.start_cluster().await;
+            }
         }
     }
     for visitor in visitors {
@@ -203,23 +225,21 @@ async fn every_user_has_a_mail_whoever_is_killed() {
         application.rows("mailer.db", "SELECT event FROM mails WHERE attempts > 1").into_iter().collect();
     let twice: Vec<_> = mails.iter().filter(|(_, copies)| **copies > 1).map(|(event, _)| event).collect();
     assert!(twice.iter().all(|event| again.contains(*event)), "a second mail without a reason");
-    assert!(twice.len() <= KILLS.div_ceil(2) * MAILS_AT_ONCE, "{} second mails", twice.len());
+    assert!(twice.len() <= KILLS.div_ceil(3) * MAILS_AT_ONCE, "{} second mails", twice.len());
     println!("{} users, {KILLS} kills, {} mails tried again, {} twice", mails.len(), again.len(), twice.len());
-    application.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_go_out_while_the_broker_is_away_and_mails_follow() {
+async fn answers_go_out_while_the_cluster_is_dead_and_mails_follow() {
     let mut application = Application::start().await;
     let page = application.page.subscribe();
     assert_eq!(register(page.clone(), "before@example.org".into()).await, 201);
-    application.stop_broker().await;
+    kill(&mut application.cluster).await;
     let during = ["a@example.org", "b@example.org", "c@example.org"];
     let statuses = futures_util::future::join_all(during.map(|email| register(page.clone(), email.into()))).await;
     assert_eq!(statuses, [202; 3]);
     application.kill_web().await;
-    application.start_broker().await;
+    application.start_cluster().await;
     let mails = application.every_user_has_a_mail(1 + during.len()).await;
     assert!(mails.values().all(|copies| *copies == 1), "{mails:?}");
-    application.stop().await;
 }
