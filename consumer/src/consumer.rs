@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::FutureExt;
@@ -71,7 +71,7 @@ impl Consumer {
         let finder = RouteFinder::new(Arc::clone(&links), config.nameservers.clone(), config.finder.clone())?;
         let client_id = identity::client_id(identity::own_address(&config.nameservers).await);
         let rebalance = Arc::clone(&notices.rebalance);
-        let core = Arc::new(Core::new(config, subscriptions, now_ms(), client_id, links, finder, local, rebalance));
+        let core = Arc::new(Core::new(config, subscriptions, client_id, links, finder, local, rebalance));
         drop(notices.core.set(Arc::downgrade(&core)));
         let consumer = Self { handle: Arc::new(Handle { core }) };
         consumer.find_topics().await?;
@@ -299,9 +299,4 @@ fn tags(topic: &str, expression: &str) -> Result<Vec<String>, BuildError> {
         return Err(BuildError::Filter { topic: topic.to_owned(), expression: expression.to_owned() });
     }
     Ok(tags)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orbitmq_common::net::client::Link;
 use orbitmq_common::net::peer::CallError;
@@ -59,11 +59,9 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    #[expect(clippy::too_many_arguments, reason = "each part is made by its own module, here they meet")]
     pub(crate) fn new(
         config: Config,
         subscriptions: Vec<Subscription>,
-        version: i64,
         client_id: String,
         links: Arc<Links>,
         finder: RouteFinder,
@@ -73,7 +71,7 @@ impl Core {
         Self {
             config,
             subscriptions,
-            version,
+            version: now_ms(),
             client_id,
             links,
             finder,
@@ -172,6 +170,11 @@ impl Core {
             }
         }
     }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A pause after the n-th failure in a row: doubled from 50 ms up to 2 s, with jitter.

@@ -316,3 +316,62 @@ async fn nothing_is_lost_while_daemons_come_and_go() {
         soon("closing", consumer.close()).await;
     }
 }
+
+/// How fast both libraries are at one topic: prints messages a second and the CPU seconds that this process spent.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a running cluster"]
+async fn how_fast() {
+    let (producer, topic) = (producer().await, fresh("live_fast"));
+    create(&topic).await;
+    let count = 200_000_usize;
+    let body = vec![7_u8; 1024];
+    let (began, cpu) = (std::time::Instant::now(), own_cpu());
+    let mut pending = std::collections::VecDeque::new();
+    for _ in 0..count {
+        pending.push_back(producer.start(Message::new(&topic, body.clone())).await.unwrap());
+        if pending.len() > 2048 {
+            pending.pop_front().unwrap().await.unwrap();
+        }
+    }
+    for one in pending {
+        one.await.unwrap();
+    }
+    report("started sends", count, began, cpu);
+
+    let (began, cpu) = (std::time::Instant::now(), own_cpu());
+    let senders: Vec<_> = (0..64)
+        .map(|_| {
+            let (producer, topic, body) = (producer.clone(), topic.clone(), body.clone());
+            tokio::spawn(async move {
+                for _ in 0..count / 64 / 2 {
+                    producer.send(Message::new(&topic, body.clone())).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    report("64 awaiting senders", count / 2, began, cpu);
+
+    let (began, cpu) = (std::time::Instant::now(), own_cpu());
+    let consumer = consumer(&topic).build().await.unwrap();
+    for _ in 0..count {
+        consumer.next().await.unwrap().ack();
+    }
+    report("next and ack", count, began, cpu);
+    soon("closing", consumer.close()).await;
+}
+
+fn report(what: &str, count: usize, began: std::time::Instant, cpu: f64) {
+    let (seconds, count) = (began.elapsed().as_secs_f64(), count as f64);
+    println!("{what}: {:.0}/s, {:.2} own CPU s per million", count / seconds, (own_cpu() - cpu) / count * 1e6);
+}
+
+/// CPU seconds of this process: user and system, in ticks of 10 ms.
+fn own_cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = stat.rsplit_once(") ").unwrap().1;
+    let fields: Vec<&str> = after_name.split(' ').collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+}

@@ -252,6 +252,13 @@ impl Producer {
     async fn room(&self, size: usize, began: Instant) -> Result<Room, SendError> {
         let shared = &self.shared;
         let bytes = u32::try_from(size.clamp(1, permits(shared.config.max_bytes_in_flight))).unwrap_or(u32::MAX);
+        if shared.closing.is_cancelled() {
+            return Err(SendError::Closed);
+        }
+        let message = Arc::clone(&shared.messages).try_acquire_owned();
+        if let (Ok(message), Ok(bytes)) = (message, Arc::clone(&shared.bytes).try_acquire_many_owned(bytes)) {
+            return Ok(Room { _message: message, _bytes: bytes });
+        }
         let both = async {
             let message = Arc::clone(&shared.messages).acquire_owned().await.map_err(|_| SendError::Closed)?;
             let bytes = Arc::clone(&shared.bytes).acquire_many_owned(bytes).await.map_err(|_| SendError::Closed)?;
