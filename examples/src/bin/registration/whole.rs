@@ -101,7 +101,7 @@ async fn visit(args: &WholeArgs, visitor: &Visitor, stop: &CancellationToken) ->
     }
     if let Some(people) = args.once {
         code = once::run(visitor, people).await?;
-    } else if !args.pace || args.listen.is_some() {
+    } else {
         println!("\nOpen the page and register. Ctrl-C ends everything.");
         stop.cancelled().await;
     }
