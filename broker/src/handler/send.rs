@@ -29,9 +29,6 @@ pub fn call(broker: &Arc<Broker>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
         Ok(stored) => stored,
         Err(refusal) => return Outcome::Answer(refusal.answer(&frame)),
     };
-    if frame.is_oneway() {
-        return Outcome::Nothing;
-    }
     let answer = frame.answer(response::SUCCESS).with_fields(&SendResponse {
         msg_id: stored.ids.into(),
         queue_id: stored.queue,
@@ -42,6 +39,7 @@ pub fn call(broker: &Arc<Broker>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
         ..SendResponse::default()
     });
     if !stored.wait {
+        broker.store.nudge();
         return Outcome::Answer(answer);
     }
     let (broker, end) = (Arc::clone(broker), stored.end);

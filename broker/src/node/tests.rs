@@ -47,7 +47,7 @@ fn pull(link: &Link, topic: &str, offset: i64, hold: i64) -> Frame {
         topic: topic.into(),
         queue_offset: offset,
         max_msg_nums: 32,
-        sys_flag: 4 | i32::from(hold > 0) * 2,
+        sys_flag: if hold > 0 { 6 } else { 4 },
         suspend_timeout_millis: hold,
         subscription: Some("*".into()),
         ..PullRequest::default()

@@ -91,7 +91,12 @@ impl Space {
         if let Some((at, refusal)) = &state.refused
             && at.elapsed() < self.ahead.retry
         {
-            return Err(refusal.clone());
+            return Err(match refusal {
+                AppendError::DiskFull { free, .. } => {
+                    AppendError::DiskFull { needed: upto - state.reserved, free: *free }
+                }
+                other => other.clone(),
+            });
         }
         let result = self.extend(&mut state, segments, upto);
         let full = result.is_err();

@@ -1,6 +1,7 @@
 //! The store as its callers see it.
 
 mod basics;
+mod chaos;
 mod crash;
 mod derived;
 mod faults;
