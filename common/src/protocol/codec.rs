@@ -3,6 +3,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::Decoder;
 
+use crate::protocol::code::response;
 use crate::protocol::fields::brief;
 use crate::protocol::frame::{Encoding, Frame};
 use crate::protocol::{binary, json, msgpack};
@@ -11,6 +12,7 @@ use crate::protocol::{binary, json, msgpack};
 pub const MAX_FRAME: usize = 16 * 1024 * 1024;
 
 const READ_AHEAD: usize = 256 * 1024;
+const MAX_HEADER: usize = 0x00ff_ffff;
 
 /// A frame cannot be read; its connection has to be closed, for where the next one begins is unknown.
 #[derive(Debug, thiserror::Error)]
@@ -123,11 +125,23 @@ pub fn encode_head(frame: &Frame, out: &mut BytesMut) {
         Encoding::MessagePack => msgpack::encode(frame, out),
     }
     let header = out.len() - start - 8;
+    if header > MAX_HEADER {
+        out.truncate(start);
+        return encode_head(&without_header(frame, header), out);
+    }
     let length = (4 + header + frame.body_len()) as u32;
     let mark = ((frame.encoding as u32) << 24) | (header as u32 & 0x00ff_ffff);
     if let Some(prefix) = out.get_mut(start..start + 8) {
         prefix.copy_from_slice(&((u64::from(length) << 32) | u64::from(mark)).to_be_bytes());
     }
+}
+
+/// What is sent in place of a frame whose header has no room in the wire's 24 bits of length.
+fn without_header(frame: &Frame, length: usize) -> Frame {
+    tracing::error!(code = frame.code, length, "a frame's header is too long to be sent");
+    let remark = format!("the header of this frame has {length} bytes, more than fit; ask for less at a time");
+    let code = if frame.is_answer() { response::SYSTEM_ERROR } else { frame.code };
+    Frame { code, raw_fields: Bytes::new(), ..frame.clone() }.with_remark(remark)
 }
 
 /// Writes all of `frame`, its body copied.

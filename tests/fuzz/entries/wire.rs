@@ -52,10 +52,15 @@ pub fn frame(data: &[u8]) {
         assert!(bytes.is_empty());
     }
     let (mut source, mut codec, mut pieces) = (BytesMut::new(), FrameCodec::default(), Vec::new());
-    for chunk in data.chunks(data.len() / 3 + 1) {
+    'stream: for chunk in data.chunks(data.len() / 3 + 1) {
         source.extend_from_slice(chunk);
-        while let Ok(Some(frame)) = codec.decode(&mut source) {
-            pieces.push(frame);
+        loop {
+            match codec.decode(&mut source) {
+                Ok(Some(frame)) => pieces.push(frame),
+                Ok(None) => break,
+                // Its connection would be closed.
+                Err(_) => break 'stream,
+            }
         }
     }
     assert_eq!(whole, pieces);

@@ -9,6 +9,7 @@ use super::fill::odd_text;
 use super::table::HEADERS;
 use crate::protocol::codec::{DecodeError, FrameCodec, MAX_FRAME, decode_frame, encode_frame, encode_head};
 use crate::protocol::frame::{Encoding, Frame};
+use crate::protocol::header::nameserver::KvResponse;
 use crate::protocol::json::{language_code, language_name};
 
 fn frame() -> impl Strategy<Value = Frame> {
@@ -156,6 +157,26 @@ fn a_long_claim_alone_takes_no_memory() {
         source.put_u8(0);
     }
     assert!(source.capacity() < 600 * 1024, "{} bytes", source.capacity());
+}
+
+#[test]
+fn a_header_that_does_not_fit_is_replaced_by_an_error() {
+    let value = KvResponse { value: "x".repeat(1 << 24).into() };
+    for encoding in [Encoding::Json, Encoding::Binary, Encoding::MessagePack] {
+        let request = Frame { opaque: 9, ..Frame::request(101, encoding) };
+        let answer = request.answer(0).with_fields(&value).with_body("body");
+        let mut source = encoded(&answer);
+        let read = FrameCodec::default().decode(&mut source).unwrap().unwrap();
+        assert_eq!((read.code, read.opaque, read.is_answer(), read.body.as_ref()), (1, 9, true, &b"body"[..]));
+        assert!(read.remark.unwrap().contains("ask for less") && source.is_empty());
+        assert!(value.value.len() > read.raw_fields.len());
+    }
+}
+
+#[test]
+fn remarks_end_where_they_would_be_too_long() {
+    let answer = Frame::request(1, Encoding::Json).refuse(29, "é".repeat(1 << 20));
+    assert_eq!(answer.remark.map(|remark| (remark.len(), remark.chars().all(|c| c == 'é'))), Some((2048, true)));
 }
 
 #[test]
