@@ -116,11 +116,8 @@ mod tests {
         assert_eq!((whole.once, whole.pace, whole.nameserver.len()), (Some(5), true, 2));
         let serve = ["registration", "serve", "--listen", "0.0.0.0:8080", "--nameserver", "a:1", "--data-dir", "/data"];
         assert!(matches!(Cli::parse_from(serve).part, Some(Part::Serve(_))));
-        for wrong in
-            [["registration", "--once", "0"], ["registration", "mail", "--pace"], ["registration", "--listen", "x"]]
-        {
-            let parsed = Cli::try_parse_from(wrong);
-            assert!(parsed.is_err() || wrong[1] == "--listen", "{wrong:?}");
+        for wrong in [["registration", "--once", "0"], ["registration", "mail", "--pace"]] {
+            assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
         }
     }
 }
