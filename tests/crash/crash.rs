@@ -12,7 +12,7 @@ use std::time::Duration;
 use bystanders::{Committer, Creator, Delayer};
 use orbitmq_tests::check::{Check, Verdict};
 use orbitmq_tests::daemon::{Daemon, Place};
-use orbitmq_tests::ledger::Ledger;
+use orbitmq_tests::ledger::{Answered, Ledger};
 use orbitmq_tests::load::{Load, Plan};
 use orbitmq_tests::session::Session;
 
@@ -131,8 +131,19 @@ impl Killing {
             brief(&verdict)
         );
         assert!(verdict.is_clean(), "round {round}: {verdict}; {}", self.broker.tail());
+        self.keys_are_found().await;
         self.committer.check(&self.session).await;
         self.creator.check(&self.session).await;
+    }
+
+    /// The index leads to messages whether they were in it before the kill or not.
+    async fn keys_are_found(&self) {
+        for (id, entry) in self.ledger.all_acknowledged().into_iter().take(10) {
+            let found = self.session.query_unique(&entry.topic, &id.key()).await.unwrap();
+            let offsets: Vec<i64> = found.iter().map(|stored| stored.offset).collect();
+            let right = matches!(entry.answered, Answered::Stored { offset } if offsets == [offset]);
+            assert!(right, "{id:?}, {entry:?}, is found at {offsets:?}");
+        }
     }
 
     /// Reads everything once more, through a broker that was stopped cleanly.

@@ -146,3 +146,61 @@ impl Check {
         verdict
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::session::Receipt;
+
+    const TOPIC: &str = "T";
+
+    /// A book of five acknowledged messages of one sender in one queue, and what a faultless broker hands out.
+    fn five() -> (Ledger, Vec<Stored>) {
+        let (ledger, topic) = (Ledger::default(), Arc::from(TOPIC));
+        let mut all = Vec::new();
+        for offset in 0..5 {
+            let (id, message) = ledger.next(1, &topic, 0, 10, 0);
+            ledger.stored(&[id], &Receipt { queue: 0, offset, physical: vec![] });
+            all.push(Stored { offset, physical: 0, body: message.body, properties: message.properties });
+        }
+        (ledger, all)
+    }
+
+    fn verdict(ledger: &Ledger, records: &[Stored]) -> Verdict {
+        let mut check = Check::default();
+        check.enter(ledger, TOPIC, 0, records, true);
+        Verdict { examples: Vec::new(), ..check.verdict(ledger) }
+    }
+
+    #[test]
+    fn a_faultless_broker_is_found_faultless() {
+        let (ledger, all) = five();
+        assert_eq!(verdict(&ledger, &all), Verdict { stored: 5, ..Verdict::default() });
+    }
+
+    #[test]
+    fn a_lost_end_and_a_lost_middle_are_found() {
+        let (ledger, mut all) = five();
+        all.pop();
+        assert_eq!(verdict(&ledger, &all), Verdict { stored: 4, lost: 1, ..Verdict::default() });
+        all.remove(1);
+        assert_eq!(verdict(&ledger, &all), Verdict { stored: 3, lost: 2, gaps: 1, ..Verdict::default() });
+    }
+
+    #[test]
+    fn duplicates_swaps_and_strangers_are_found() {
+        let (ledger, mut all) = five();
+        let again = Stored { offset: 5, ..all[4].clone() };
+        all.push(again);
+        assert_eq!(verdict(&ledger, &all), Verdict { stored: 6, duplicated: 1, moved: 1, ..Verdict::default() });
+        all.pop();
+        let (first, second) = (all[0].body.clone(), all[1].body.clone());
+        (all[0].body, all[1].body) = (second, first);
+        assert_eq!(verdict(&ledger, &all), Verdict { stored: 5, moved: 2, order_breaks: 1, ..Verdict::default() });
+        all[0].body = Id { sender: 9, sequence: 9 }.body(3);
+        all[1].body = "1 0 abc".into();
+        assert_eq!(verdict(&ledger, &all), Verdict { stored: 5, lost: 2, foreign: 2, ..Verdict::default() });
+    }
+}
