@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orbitmq_common::protocol::code::response;
 use orbitmq_tests::check::Check;
 use orbitmq_tests::ledger::Ledger;
 use orbitmq_tests::session::{Failure, Session};
@@ -43,11 +44,11 @@ trait AsyncStep: Send + 'static {
     fn once(&mut self) -> impl Future<Output = bool> + Send;
 }
 
-/// Refusals are faults here; a lost answer ends the round.
+/// A lost answer, or one that says that the broker stops, ends the round; any other refusal is a fault.
 fn went_on(result: Result<(), Failure>) -> bool {
     match result {
         Ok(()) => true,
-        Err(Failure::Lost(_)) => false,
+        Err(Failure::Lost(_) | Failure::Refused { code: response::SERVICE_NOT_AVAILABLE, .. }) => false,
         Err(refused) => panic!("{refused:?}"),
     }
 }

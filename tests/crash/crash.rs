@@ -68,6 +68,8 @@ impl Killing {
         );
         let place = Place::new(TESTD);
         let setup = place.broker("broker").argument("--flush", flush).set("delay_levels", "300ms 1s 2s");
+        // Files small enough to be changed for the next one under load.
+        let setup = setup.set("segment_size", "4MiB").set("queue_file_entries", "1000");
         let broker = setup.start();
         let session = Session::new(broker.address());
         let ledger = Arc::new(Ledger::default());
@@ -103,6 +105,11 @@ impl Killing {
 
         let length = Duration::from_millis(self.moments.u64(30..600));
         tokio::time::sleep(length).await;
+        // Some die on their way to a clean stop.
+        if self.moments.u32(0..4) == 0 {
+            self.broker.ask_to_stop();
+            tokio::time::sleep(Duration::from_millis(self.moments.u64(0..50))).await;
+        }
         self.broker.kill();
         load.stop().await;
         self.committer.stop().await;
@@ -173,7 +180,10 @@ impl Killing {
             self.ledger.acknowledged()
         );
         assert!(verdict.is_clean(), "{verdict}");
-        assert!(self.ledger.acknowledged() > 0 && self.ledger.refusals().is_empty(), "{:?}", self.ledger.refusals());
+        assert!(self.ledger.acknowledged() > 0);
+        // A broker that stops may say so; nothing else is a reason to refuse.
+        let refusals = self.ledger.refusals();
+        assert!(refusals.keys().all(|(_, remark)| remark.contains("closed")), "{refusals:?}");
     }
 }
 

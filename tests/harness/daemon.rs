@@ -228,9 +228,14 @@ impl Daemon {
         }
     }
 
+    /// SIGTERM alone.
+    pub fn ask_to_stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
     /// SIGTERM, and waits for the end.
     pub fn stop(&mut self) -> ExitStatus {
-        self.signal(Signal::TERM);
+        self.ask_to_stop();
         let mut child = self.child.take().expect("a running daemon");
         let asked = Instant::now();
         loop {
