@@ -1,10 +1,14 @@
 //! Turns SIGTERM and SIGINT into a token that everything waits on; a second signal leaves at once.
 
 use std::io;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// Signals so close to the first one are not a second wish to stop.
+const SAME_WISH: Duration = Duration::from_millis(200);
 /// Exit code after a second signal.
 const IMPATIENT: i32 = 130;
 
@@ -20,6 +24,9 @@ pub fn on_signals() -> io::Result<CancellationToken> {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::info!("stopping; a second signal leaves at once");
         stop.cancel();
+        // Supervisors may signal a process and its group at once; that is one wish, not two.
+        tokio::time::sleep(SAME_WISH).await;
+        while term.recv().now_or_never().is_some() || int.recv().now_or_never().is_some() {}
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::warn!("second signal: leaving without a clean stop; the next start recovers");
         std::process::exit(IMPATIENT);

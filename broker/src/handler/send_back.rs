@@ -70,7 +70,8 @@ fn store(broker: &Broker, header: &SendBackRequest<'_>) -> Result<u64, Refusal> 
         properties.set(property::ORIGIN_MESSAGE_ID, &origin).map_err(refuse)?;
     }
     if dead {
-        properties.set(property::DLQ_ORIGIN_TOPIC, record.topic).map_err(refuse)?;
+        let topic = properties.get(property::RETRY_TOPIC).unwrap_or(record.topic).to_owned();
+        properties.set(property::DLQ_ORIGIN_TOPIC, &topic).map_err(refuse)?;
         let origin = properties.get(property::ORIGIN_MESSAGE_ID).unwrap_or_default().to_owned();
         properties.set(property::DLQ_ORIGIN_MESSAGE_ID, &origin).map_err(refuse)?;
     }
