@@ -114,9 +114,22 @@ pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     }
     broker.topics.remove(topic);
     broker.offsets.remove_topic(topic);
-    broker.store.delete_topic(topic);
-    tracing::info!(topic, "topic deleted");
-    Ok(synced(broker, frame))
+    let (broker, answer, topic) = (Arc::clone(broker), frame.answer(response::SUCCESS), topic.to_owned());
+    Ok(Outcome::later(async move {
+        // Files are removed, which takes its time on a thread of its own.
+        let deleting = Arc::clone(&broker);
+        let deleted = tokio::task::spawn_blocking(move || {
+            deleting.store.delete_topic(&topic);
+            tracing::info!(topic, "topic deleted");
+        });
+        match (deleted.await, broker.db.sync().await) {
+            (Ok(()), Ok(())) => answer,
+            (_, Err(error)) => Refusal::from(error).answer(&answer),
+            (Err(error), _) => {
+                answer.refuse(response::SYSTEM_ERROR, format!("the topic's files were not all removed: {error}"))
+            }
+        }
+    }))
 }
 
 /// GET_ALL_TOPIC_CONFIG (21): a page by name, or everything.
