@@ -11,6 +11,7 @@
 
 mod cases;
 mod framing;
+mod large;
 mod memory;
 mod servers;
 mod sweep;
