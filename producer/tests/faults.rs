@@ -94,7 +94,7 @@ async fn a_dead_and_a_silent_broker_are_gone_around_and_then_avoided() {
     }
     assert_eq!(good.0.stored.lock().len(), 30);
     assert!(silent.0.sends() < 6, "the silent broker was asked {} times", silent.0.sends());
-    assert!(began.elapsed() < Duration::from_secs(4));
+    assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn silence_everywhere_ends_at_the_limits_and_says_that_messages_may_be_sto
     let producer = cluster.builder().retries(1000).send_timeout(Duration::from_millis(700)).build().await.unwrap();
     let began = Instant::now();
     assert!(producer.send(message("m")).await.unwrap_err().maybe_stored());
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]
