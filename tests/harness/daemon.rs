@@ -154,6 +154,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// The name it was set up with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.setup.name
+    }
+
     /// Where it listens, also after a restart.
     #[must_use]
     pub fn address(&self) -> &str {

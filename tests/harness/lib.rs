@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod disk;
 pub mod ledger;
 pub mod load;
+pub mod producers;
 pub mod session;
 pub mod shim;
 pub mod wait;

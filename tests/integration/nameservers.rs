@@ -1,18 +1,12 @@
 //! Three name servers and two brokers, killed, paused and restarted under load: sends go on, routes are right.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use orbitmq_producer::{Message, Producer, SendError, SendReceipt};
 use orbitmq_tests::daemon::{Daemon, Place};
+use orbitmq_tests::producers::{Producers, ROUTE_REFRESH};
 use orbitmq_tests::session::Session;
-use orbitmq_tests::wait::{time_until, until};
-use parking_lot::Mutex;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use orbitmq_tests::wait::time_until;
 
 const TESTD: &str = env!("CARGO_BIN_EXE_orbitmq-testd");
 const TOPIC: &str = "Routed";
@@ -27,7 +21,7 @@ const LEASE: Duration = Duration::from_secs(2);
 async fn name_servers_die_and_return_under_load() {
     let place = Place::new(TESTD);
     let mut cluster = Cluster::start(&place).await;
-    let load = Load::start(&cluster).await;
+    let load = Producers::start(&cluster.nameservers, TOPIC).await;
     for dead in [0, 1] {
         cluster.nameservers[dead].kill();
         load.goes_on().await;
@@ -48,14 +42,14 @@ async fn name_servers_die_and_return_under_load() {
     let back = cluster.time_until_known(&[0, 1, 2], &["a", "b"], PROMPT).await;
     println!("all name servers killed and restarted: both brokers known to all after {back:?}");
     load.goes_on().await;
-    load.finish(&cluster).await;
+    load.finish(&cluster.brokers, QUEUES).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_brokers_leave_the_routes() {
     let place = Place::new(TESTD);
     let mut cluster = Cluster::start(&place).await;
-    let load = Load::start(&cluster).await;
+    let load = Producers::start(&cluster.nameservers, TOPIC).await;
 
     cluster.brokers[1].kill();
     let gone = cluster.time_until_known(&[0, 1, 2], &["a"], PROMPT).await;
@@ -84,7 +78,7 @@ async fn dead_brokers_leave_the_routes() {
     load.goes_on().await;
     cluster.brokers[1].start();
     cluster.time_until_known(&[1, 2], &["a", "b"], PROMPT).await;
-    load.finish(&cluster).await;
+    load.finish(&cluster.brokers, QUEUES).await;
 }
 
 struct Cluster {
@@ -123,104 +117,5 @@ impl Cluster {
             true
         })
         .await
-    }
-}
-
-/// How often the producers ask for routes.
-const ROUTE_REFRESH: Duration = Duration::from_millis(500);
-const PRODUCERS: usize = 3;
-const SENDERS: usize = 4;
-
-#[derive(Default)]
-struct Outcome {
-    sent: AtomicUsize,
-    receipts: Mutex<Vec<(String, SendReceipt)>>,
-    failures: Mutex<Vec<SendError>>,
-}
-
-/// Producers with their usual retries; any send that fails in spite of them is a fault.
-struct Load {
-    outcome: Arc<Outcome>,
-    stop: CancellationToken,
-    tasks: JoinSet<()>,
-}
-
-impl Load {
-    async fn start(cluster: &Cluster) -> Self {
-        let (outcome, stop, mut tasks) = (Arc::<Outcome>::default(), CancellationToken::new(), JoinSet::new());
-        for number in 0..PRODUCERS {
-            let nameservers = cluster.nameservers.iter().map(Daemon::address);
-            let producer = Producer::builder().nameservers(nameservers).group("routed").route_refresh(ROUTE_REFRESH);
-            let producer = producer.build().await.unwrap();
-            for sender in 0..SENDERS {
-                let name = format!("{number}-{sender}");
-                tasks.spawn(send_until(producer.clone(), name, Arc::clone(&outcome), stop.clone()));
-            }
-        }
-        let load = Self { outcome, stop, tasks };
-        load.goes_on().await;
-        load
-    }
-
-    /// Waits until every sender may have sent a few more; none may have failed.
-    async fn goes_on(&self) {
-        self.goes_on_for(ROUTE_REFRESH).await;
-    }
-
-    /// The same, and at least so long.
-    async fn goes_on_for(&self, time: Duration) {
-        let before = self.outcome.sent.load(Ordering::Relaxed);
-        tokio::time::sleep(time).await;
-        let more = before + 10 * PRODUCERS * SENDERS;
-        until("sends go on", PATIENCE, async || {
-            self.none_failed();
-            (self.outcome.sent.load(Ordering::Relaxed) > more).then_some(())
-        })
-        .await;
-    }
-
-    fn none_failed(&self) {
-        let failures = self.outcome.failures.lock();
-        assert!(failures.is_empty(), "sends failed: {failures:?}");
-    }
-
-    /// Everything acknowledged is at its place.
-    async fn finish(mut self, cluster: &Cluster) {
-        self.stop.cancel();
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.unwrap();
-        }
-        self.none_failed();
-        let mut places = HashMap::new();
-        for (broker, name) in cluster.brokers.iter().zip(["a", "b"]) {
-            let session = Session::new(broker.address());
-            for queue in 0..QUEUES {
-                for stored in session.read_queue(TOPIC, queue, 0).await.unwrap() {
-                    places.insert((name.to_owned(), queue, stored.offset), stored.body);
-                }
-            }
-        }
-        let receipts = self.outcome.receipts.lock();
-        for (text, receipt) in receipts.iter() {
-            let place = (receipt.broker.clone(), receipt.queue_id, receipt.queue_offset);
-            let found = places.get(&place);
-            assert!(found.is_some_and(|body| body == text.as_bytes()), "{text} is not at {place:?}, but {found:?}");
-        }
-        let bodies: HashSet<_> = places.values().collect();
-        let repeated = places.len() - bodies.len();
-        println!("{} sends, none failed, all there; {repeated} stored a second time by a retry", receipts.len());
-    }
-}
-
-async fn send_until(producer: Producer, name: String, outcome: Arc<Outcome>, stop: CancellationToken) {
-    let mut number = 0;
-    while !stop.is_cancelled() {
-        number += 1;
-        let text = format!("{name} {number}");
-        match producer.send(Message::new(TOPIC, text.clone())).await {
-            Ok(receipt) => outcome.receipts.lock().push((text, receipt)),
-            Err(error) => outcome.failures.lock().push(error),
-        }
-        outcome.sent.fetch_add(1, Ordering::Relaxed);
     }
 }
