@@ -6,7 +6,6 @@ use std::fmt::Debug;
 
 use orbitmq_common::route::table::Queue;
 
-mod md5;
 mod ring;
 
 /// A way to share queues.

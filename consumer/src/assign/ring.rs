@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use md5::{Digest, Md5};
 use orbitmq_common::route::table::Queue;
-
-use super::md5::md5;
 
 const POINTS: usize = 10;
 
@@ -34,6 +33,6 @@ pub(super) fn queue_text(topic: &str, queue: &Queue) -> String {
 }
 
 fn hash(text: &str) -> u32 {
-    let [a, b, c, d, ..] = md5(text.as_bytes());
+    let [a, b, c, d, ..] = <[u8; 16]>::from(Md5::digest(text));
     u32::from_be_bytes([a, b, c, d])
 }
