@@ -10,6 +10,7 @@
 )]
 
 mod cases;
+mod client;
 mod framing;
 mod large;
 mod memory;
