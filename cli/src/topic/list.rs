@@ -21,6 +21,9 @@ pub struct Arguments {
     all: bool,
 }
 
+/// Before the names of topics that Apache RocketMQ's brokers create for themselves.
+const SYSTEM_PREFIX: &str = "RMQ_SYS_";
+
 /// What a topic is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -37,7 +40,7 @@ impl Kind {
             Self::Retry
         } else if topic.starts_with(name::DEAD_LETTER_PREFIX) {
             Self::DeadLetters
-        } else if name::is_system_topic(topic) || own_names.contains(topic) {
+        } else if name::is_system_topic(topic) || topic.starts_with(SYSTEM_PREFIX) || own_names.contains(topic) {
             Self::System
         } else {
             Self::User
