@@ -7,11 +7,11 @@ use orbitmq_common::message::id::UniqueIds;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::delay::Progress;
 use crate::locks::Locks;
 use crate::members::Members;
 use crate::meta::db::Db;
 use crate::meta::groups::Groups;
+use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
 use crate::meta::topics::Topics;
 use crate::store::Store;

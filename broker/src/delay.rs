@@ -4,18 +4,15 @@
 //! a level stores due messages again under their real topic and only then moves the level's progress. After a crash progress may lag
 //! behind what was stored; so before it delivers what was already due at its start, a level looks whether the copy is there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use orbitmq_common::message::property::{self, Properties, PropertyError};
 use orbitmq_common::message::record::{self, NewRecord, RecordView};
 use orbitmq_common::name;
-use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
-use crate::meta::db::{Db, DbError, Tree};
 use crate::meta::topics::now_ms;
 use crate::store::read::{ReadLimit, ReadStatus};
 use crate::store::search::KeySearch;
@@ -24,44 +21,6 @@ use crate::store::search::KeySearch;
 const ROUND: ReadLimit = ReadLimit { max_messages: 256, max_bytes: 4 << 20 };
 /// Pause after a delivery that failed.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// The next undelivered offset of each level.
-pub struct Progress {
-    levels: Mutex<BTreeMap<u32, i64>>,
-    db: Arc<Db>,
-}
-
-impl Progress {
-    /// Loads the progress that was stored.
-    ///
-    /// # Errors
-    /// The metadata cannot be read.
-    pub fn load(db: Arc<Db>) -> Result<Self, DbError> {
-        let stored = db.load(Tree::Delay)?;
-        let rows = stored.iter().filter_map(|(key, value)| {
-            Some((u32::from_be_bytes(*key.first_chunk()?), i64::from_be_bytes(*value.first_chunk()?)))
-        });
-        Ok(Self { levels: Mutex::new(rows.collect()), db })
-    }
-
-    /// Next undelivered offset of a level.
-    #[must_use]
-    pub fn get(&self, level: u32) -> i64 {
-        self.levels.lock().get(&level).copied().unwrap_or(0)
-    }
-
-    /// Moves a level.
-    pub fn set(&self, level: u32, offset: i64) {
-        self.levels.lock().insert(level, offset);
-        self.db.put(Tree::Delay, level.to_be_bytes().to_vec(), offset.to_be_bytes().to_vec());
-    }
-
-    /// All levels.
-    #[must_use]
-    pub fn snapshot(&self) -> BTreeMap<u32, i64> {
-        self.levels.lock().clone()
-    }
-}
 
 /// Where a message is stored now, so that it gets where it should in the end.
 pub struct Place<'a> {

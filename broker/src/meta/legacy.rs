@@ -12,9 +12,9 @@ use orbitmq_common::protocol::relaxed;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::delay::Progress;
 use crate::meta::db::{Db, DbError, Tree};
 use crate::meta::groups::Groups;
+use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
 use crate::meta::topics::Topics;
 

@@ -3,5 +3,6 @@
 pub mod db;
 pub mod groups;
 pub mod legacy;
+pub mod levels;
 pub mod offsets;
 pub mod topics;
