@@ -24,9 +24,13 @@ pub struct Locks {
 impl Locks {
     /// Locks or renews what is free or already the client's. Returns the queues that are its own now.
     pub fn lock(&self, group: &str, client: &str, queues: Vec<MessageQueue>) -> Vec<MessageQueue> {
+        if queues.is_empty() {
+            return queues;
+        }
         let mut table = self.table.lock();
         let locks = table.entry_ref(group).or_default();
         let now = Instant::now();
+        locks.retain(|_, lock| lock.renewed + LEASE > now);
         let own = queues.into_iter().filter(|queue| {
             let taken = locks.get(queue).is_some_and(|lock| lock.owner != client && lock.renewed + LEASE > now);
             if !taken {
@@ -41,7 +45,11 @@ impl Locks {
     pub fn unlock(&self, group: &str, client: &str, queues: &[MessageQueue]) {
         let mut table = self.table.lock();
         let Some(locks) = table.get_mut(group) else { return };
-        locks.retain(|queue, lock| lock.owner != client || !queues.contains(queue));
+        for queue in queues {
+            if locks.get(queue).is_some_and(|lock| lock.owner == client) {
+                locks.remove(queue);
+            }
+        }
         if locks.is_empty() {
             table.remove(group);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use orbitmq_common::net::peer::Peer;
 use orbitmq_common::protocol::body::group::Connection;
 use orbitmq_common::protocol::body::heartbeat::{
@@ -95,7 +95,7 @@ impl ConsumerGroup {
         self.consume_type = data.consume_type;
         self.message_model = data.message_model;
         self.consume_from_where = data.consume_from_where;
-        let listed: Vec<String> = data.subscription_data_set.iter().map(|sub| sub.topic.clone()).collect();
+        let listed: HashSet<String> = data.subscription_data_set.iter().map(|sub| sub.topic.clone()).collect();
         let mut changed = false;
         for sub in data.subscription_data_set {
             let known = self.subscriptions.get(&sub.topic);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orbitmq_common::message::sysflag::pull;
+use orbitmq_common::name;
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::body::heartbeat::MessageModel;
 use orbitmq_common::protocol::body::route::perm;
@@ -61,6 +62,7 @@ fn check(broker: &Broker, frame: &Frame) -> Result<Checked, Refusal> {
     let header: PullRequest<'_> = frame.fields()?;
     let (topic, group) = (header.topic.as_ref(), header.consumer_group.as_ref());
     let flag = header.sys_flag.cast_unsigned();
+    name::check_group(group)?;
     let config = broker.groups.find_or_create(group, broker.config.auto_create_groups).ok_or_else(|| {
         let remark = format!("group '{group}' does not exist and is not created by pulling (auto_create_groups = false); create it with updateSubGroup");
         Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)

@@ -107,7 +107,6 @@ fn illegal_names_of_groups_are_refused_with_their_character() {
 }
 
 #[test]
-#[ignore = "a pull still creates groups of any name"]
 fn pulls_for_groups_of_illegal_names_create_none() {
     let servers = Servers::start();
     let mut wire = Wire::connect(servers.broker);

@@ -16,7 +16,6 @@ fn json_body(code: i32, body: &serde_json::Value) -> Frame {
 }
 
 #[test]
-#[ignore = "a heartbeat's work is still the square of its topics"]
 fn a_heartbeat_of_many_topics_is_answered() {
     let servers = Servers::start();
     let mut wire = Wire::connect(servers.broker);
@@ -30,7 +29,6 @@ fn a_heartbeat_of_many_topics_is_answered() {
 }
 
 #[test]
-#[ignore = "an unlock's work is still the product of what is locked and what is named"]
 fn locks_on_many_queues_are_answered_and_freed() {
     let servers = Servers::start();
     let mut wire = Wire::connect(servers.broker);
@@ -44,7 +42,6 @@ fn locks_on_many_queues_are_answered_and_freed() {
 }
 
 #[test]
-#[ignore = "queues that are not there are still locked and never forgotten"]
 fn queues_that_are_not_there_are_not_locked() {
     let servers = Servers::start();
     let mut wire = Wire::connect(servers.broker);
