@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -67,6 +68,11 @@ pub struct ConnectionOptions {
     pub max_stalled: Duration,
     /// How long requests in hand may take once the server stops.
     pub drain: Duration,
+    /// Bytes of frames that have not arrived in full, over all connections that share this; beyond it the connection that
+    /// brings more is closed.
+    pub max_unfinished: usize,
+    /// The count for `max_unfinished`; clones of these options share it.
+    pub unfinished: Arc<AtomicUsize>,
 }
 
 impl Default for ConnectionOptions {
@@ -78,6 +84,8 @@ impl Default for ConnectionOptions {
             max_idle: Duration::from_secs(120),
             max_stalled: Duration::from_secs(30),
             drain: Duration::from_secs(3),
+            max_unfinished: 512 * 1024 * 1024,
+            unfinished: Arc::default(),
         }
     }
 }
@@ -93,6 +101,8 @@ pub(crate) enum Ended {
     Idle(Duration),
     #[error("the other end takes no data since {0:?}")]
     Stalled(Duration),
+    #[error("{0} bytes of unfinished frames wait on all connections together; this one brought more")]
+    Unfinished(usize),
 }
 
 const SMALLEST_READ: usize = 4 * 1024;
@@ -107,6 +117,7 @@ struct Loop<'c, H: ?Sized> {
     in_hand: FuturesUnordered<Later>,
     codec: FrameCodec,
     read_size: usize,
+    unfinished: usize,
 }
 
 /// Runs a connection until one side ends it, and tells the handler when it has ended.
@@ -126,6 +137,7 @@ pub(crate) async fn run<H: Handler + ?Sized>(
         in_hand: FuturesUnordered::new(),
         codec: FrameCodec::new(options.max_frame),
         read_size: SMALLEST_READ,
+        unfinished: 0,
     };
     match connection.serve(stream, outbox, stop).await {
         Ok(()) => tracing::debug!(peer = %peer.remote(), "connection closed"),
@@ -208,7 +220,20 @@ impl<H: Handler + ?Sized> Loop<'_, H> {
         while let Some(frame) = self.codec.decode(buffer)? {
             self.handle(frame);
         }
-        Ok(())
+        self.count_unfinished(buffer.len())
+    }
+
+    /// Small rests are bounded by the number of connections; long frames that come slowly, or never end, are not.
+    fn count_unfinished(&mut self, rest: usize) -> Result<(), Ended> {
+        let rest = if rest > LARGEST_READ { rest } else { 0 };
+        let (before, count) = (std::mem::replace(&mut self.unfinished, rest), &self.options.unfinished);
+        if rest <= before {
+            count.fetch_sub(before - rest, Ordering::Relaxed);
+            return Ok(());
+        }
+        let more = rest - before;
+        let all = count.fetch_add(more, Ordering::Relaxed) + more;
+        if all > self.options.max_unfinished { Err(Ended::Unfinished(all)) } else { Ok(()) }
     }
 
     fn handle(&mut self, frame: Frame) {
@@ -248,6 +273,12 @@ impl<H: Handler + ?Sized> Loop<'_, H> {
             return Err(Ended::Idle(idle));
         }
         Ok(())
+    }
+}
+
+impl<H: ?Sized> Drop for Loop<'_, H> {
+    fn drop(&mut self) {
+        self.options.unfinished.fetch_sub(self.unfinished, Ordering::Relaxed);
     }
 }
 

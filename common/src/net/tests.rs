@@ -181,3 +181,36 @@ async fn frames_that_lie_close_their_connection_only() {
     let link = client.link(&server.address).await.unwrap();
     assert_eq!(link.call(link.request(99), DEADLINE).await.unwrap().code, 3);
 }
+
+#[tokio::test]
+async fn frames_that_never_end_are_bounded_over_all_connections() {
+    let options = ConnectionOptions { max_unfinished: 2 << 20, ..ConnectionOptions::default() };
+    let unfinished = Arc::clone(&options.unfinished);
+    let server = start(true, options);
+    let mut streams = Vec::new();
+    let mut refused = 0;
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(&server.address).await.unwrap();
+        // A frame of 8 MiB of which 1 MiB comes.
+        stream.write_all(&[0, 128, 0, 0]).await.unwrap();
+        if stream.write_all(&vec![0; 1 << 20]).await.is_err() {
+            refused += 1;
+        }
+        streams.push(stream);
+    }
+    for stream in &mut streams {
+        let ended = tokio::time::timeout(Duration::from_millis(500), stream.read_u8()).await;
+        refused += usize::from(ended.is_ok());
+    }
+    assert!(refused > 0, "four unfinished frames of 1 MiB were all kept");
+    let client = Client::new(ClientOptions::default());
+    let link = client.link(&server.address).await.unwrap();
+    assert_eq!(link.call(link.request(ECHO), DEADLINE).await.unwrap().code, 0);
+    drop(streams);
+    let emptied = async {
+        while unfinished.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, emptied).await.unwrap();
+}
