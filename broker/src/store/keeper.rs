@@ -30,6 +30,8 @@ pub struct Keeper {
     pub bell: Arc<Bell>,
     /// Set to stop.
     pub stop: Arc<AtomicBool>,
+    /// Whether opening had to read log behind the last checkpoint.
+    pub recovered: bool,
 }
 
 impl Keeper {
@@ -39,6 +41,12 @@ impl Keeper {
         let mut checkpointed = (u64::MAX, Instant::now());
         let mut expired = Instant::now();
         let mut failing = false;
+        if self.recovered {
+            // What recovery had to read need not be read by the next one, however soon that comes.
+            let _chores = shared.chores.lock();
+            let result = shared.derived.write_out(u64::MAX).and_then(|()| make_checkpoint(shared));
+            note(shared, result, &mut failing);
+        }
         while !self.stop.load(Ordering::Acquire) {
             self.bell.wait(TICK);
             if self.stop.load(Ordering::Acquire) {

@@ -93,7 +93,9 @@ impl Threads {
         let log = &shared.log;
         let flusher = Arc::clone(&shared.flusher);
         let builder = Arc::clone(&shared.builder);
-        let keeper = Keeper { shared: Arc::clone(shared), bell: Arc::clone(&keep_bell), stop: Arc::clone(&stop) };
+        let recovered = builder.offset() > shared.checked_from;
+        let keeper =
+            Keeper { shared: Arc::clone(shared), bell: Arc::clone(&keep_bell), stop: Arc::clone(&stop), recovered };
         let mut helpers = vec![(keep_bell, spawn(shared, "store-keep", || keeper.run())?)];
         let space = Reserver { shared: Arc::clone(shared), stop: Arc::clone(&stop) };
         helpers.push((Arc::clone(&log.space_bell), spawn(shared, "store-space", || space.run())?));

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::store::Store;
 use crate::store::error::OpenError;
@@ -38,6 +39,28 @@ fn a_crashed_store_opens_again() {
         drop(store);
         assert!(dir.path().join("abort").exists());
     }
+}
+
+#[test]
+fn what_one_recovery_has_read_the_next_does_not() {
+    let dir = tempdir().unwrap();
+    let mut expected = Expected::new();
+    let store = open(dir.path());
+    fill(&store, 500, &mut expected);
+    settle(&store);
+    drop(store);
+    let store = open(dir.path());
+    let end = store.stats().end;
+    assert_eq!(store.shared.checked_from, 0, "the first crash left no checkpoint");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while store.stats().checkpoints == 0 {
+        assert!(Instant::now() < deadline, "no checkpoint after a recovery");
+        std::thread::yield_now();
+    }
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.shared.checked_from, end);
+    assert_holds(&store, &expected);
 }
 
 #[test]
