@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::broadcast::LocalOffsets;
 use crate::config::{Config, Mode, Subscription};
 use crate::heartbeat;
-use crate::queue::{Assigned, Freed};
+use crate::queue::{Assigned, Freed, Unstored};
 use crate::shelf::Shelf;
 
 /// Names a queue within a consumer.
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub queues: Mutex<BTreeMap<QueueKey, Arc<Assigned>>>,
     /// Queues being let go; they are not taken again before that is done.
     pub releasing: Mutex<BTreeSet<QueueKey>>,
+    /// What this consumer had done in queues that it had to let go while their broker was away.
+    pub unstored: Mutex<BTreeMap<QueueKey, Unstored>>,
     /// Offsets kept here rather than at the broker.
     pub local: Option<LocalOffsets>,
     /// Rung when the sharing of queues has to be checked.
@@ -78,6 +80,7 @@ impl Core {
             shelf: Shelf::default(),
             queues: Mutex::default(),
             releasing: Mutex::default(),
+            unstored: Mutex::default(),
             local,
             rebalance,
             returned: Notify::new(),

@@ -85,7 +85,11 @@ async fn wait_for_lock(queue: &Assigned) {
 }
 
 async fn begin(core: &Arc<Core>, queue: &Arc<Assigned>) -> Result<Duration, String> {
-    let (start, stored) = start::find(core, queue).await?;
+    let (mut start, stored) = start::find(core, queue).await?;
+    let unstored = core.unstored.lock().remove(&(Arc::clone(&queue.topic), queue.queue.clone()));
+    if let Some(done) = unstored.and_then(|unstored| unstored.start(stored)) {
+        start = done;
+    }
     tracing::debug!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, start, "queue taken");
     queue.begin(start, stored);
     Ok(Duration::ZERO)

@@ -45,6 +45,23 @@ struct State {
     on_shelf: bool,
 }
 
+/// How far a queue is done, when its broker has only stored less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unstored {
+    stored: Option<i64>,
+    done: i64,
+}
+
+impl Unstored {
+    /// Where to go on, given what the broker has stored now. An offset outside of what was done here was set by somebody else,
+    /// who knows better.
+    pub(crate) fn start(self, stored: Option<i64>) -> Option<i64> {
+        let ours =
+            stored == self.stored || stored.is_some_and(|now| self.stored.unwrap_or(0) <= now && now <= self.done);
+        ours.then_some(self.done)
+    }
+}
+
 /// A queue assigned to this consumer.
 #[derive(Debug)]
 pub(crate) struct Assigned {
@@ -207,9 +224,14 @@ impl Assigned {
 
     /// The offset to store if it differs from what the broker has.
     pub(crate) fn to_commit(&self) -> Option<i64> {
+        self.unstored().map(|unstored| unstored.done)
+    }
+
+    /// What is done and not stored.
+    pub(crate) fn unstored(&self) -> Option<Unstored> {
         let state = self.state.lock();
-        let commit = state.window.as_ref()?.commit();
-        (state.stored != Some(commit)).then_some(commit)
+        let done = state.window.as_ref()?.commit();
+        (state.stored != Some(done)).then_some(Unstored { stored: state.stored, done })
     }
 
     /// The broker has stored this offset.
@@ -251,3 +273,6 @@ impl Assigned {
         self.read_from.store(broker_id, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

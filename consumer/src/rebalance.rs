@@ -172,11 +172,15 @@ async fn release(core: Arc<Core>, queue: Arc<Assigned>) {
     }
     // The next owner stores offsets of its own: ours must not come late.
     drop(tokio::time::timeout(COMMIT_WITHIN, commit::commit(&core, std::slice::from_ref(&queue))).await);
+    let key = (Arc::clone(&queue.topic), queue.queue.clone());
+    if let Some(unstored) = queue.unstored() {
+        core.unstored.lock().insert(key.clone(), unstored);
+    }
     core.freed(queue.reset(0));
     if queue.order == Order::OneByOne {
         locks::unlock(&core, std::slice::from_ref(&queue)).await;
     }
-    core.releasing.lock().remove(&(Arc::clone(&queue.topic), queue.queue.clone()));
+    core.releasing.lock().remove(&key);
     // It may be ours again by now.
     core.rebalance.notify_one();
 }

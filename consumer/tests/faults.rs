@@ -227,6 +227,25 @@ async fn members_share_queues_and_take_over_at_once() {
 }
 
 #[tokio::test]
+async fn what_was_done_while_offsets_could_not_be_stored_does_not_come_again() {
+    let cluster = cluster(1);
+    cluster.fill(0, 3);
+    cluster.broker.state.lock().refusals.insert(request::UPDATE_CONSUMER_OFFSET, vec![1; 10_000]);
+    let consumer = cluster.builder().build().await.unwrap();
+    take(&consumer, 3).await.into_iter().for_each(Delivery::ack);
+    // The queue leaves the routes, and comes back.
+    cluster.names.route(TOPIC, &[("b", &[(0, &cluster.running.address)], 0)]);
+    cluster.until("the queue's loss", |_| consumer.queues().iter().all(|queue| queue.topic != TOPIC)).await;
+    cluster.broker.state.lock().refusals.clear();
+    cluster.broker.put(TOPIC, 0, "new", None, None);
+    cluster.names.route(TOPIC, &[("b", &[(0, &cluster.running.address)], 1)]);
+    let next = take(&consumer, 1).await.remove(0);
+    assert_eq!(text(&next), "new");
+    next.ack();
+    cluster.until("the commit", |state| stored(state, 0) == Some(4)).await;
+}
+
+#[tokio::test]
 async fn messages_are_given_back_to_their_broker_else_to_any() {
     let cluster = cluster(1);
     cluster.fill(0, 4);
