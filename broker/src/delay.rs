@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orbitmq_common::message::entry;
 use orbitmq_common::message::property::{self, Properties, PropertyError};
-use orbitmq_common::message::record::{self, NewRecord, RecordView};
+use orbitmq_common::message::record::{NewRecord, RecordView};
 use orbitmq_common::name;
 use tokio_util::task::TaskTracker;
 
@@ -119,7 +120,7 @@ async fn deliver_due(broker: &Broker, level: u32, started: i64) -> Result<Next, 
         broker.config.store.delay_levels.get(usize::try_from(level - 1).unwrap_or(0)).copied().unwrap_or_default();
     let longest = now_ms().saturating_add(i64::try_from(longest.as_millis()).unwrap_or(i64::MAX));
     let (mut delivered, mut end, mut next, mut failed) = (0, None, Next::Now, None);
-    let records = read.chunks.iter().flat_map(|chunk| record::records(chunk));
+    let records = read.chunks.iter().flat_map(|chunk| entry::records(chunk));
     for (record, due) in records.zip(dues) {
         let record = record.map_err(|error| error.to_string())?;
         // A clock that was set back must not make a message wait longer than its level.

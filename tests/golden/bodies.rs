@@ -1,7 +1,7 @@
 //! The bodies of captured frames, read with our types.
 
 use orbitmq_common::message::batch;
-use orbitmq_common::message::record::records;
+use orbitmq_common::message::entry::records;
 use orbitmq_common::protocol::body::group::{
     ConsumerConnection, ConsumerIds, GroupConfig, GroupList, GroupTable, LockRequest, LockResponse, ProducerConnection,
 };

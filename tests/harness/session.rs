@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use orbitmq_common::message::batch::{self, BatchEntry};
-use orbitmq_common::message::record::{self, RecordView};
+use orbitmq_common::message::entry;
+use orbitmq_common::message::record::RecordView;
 use orbitmq_common::message::sysflag::pull;
 use orbitmq_common::message::{id, property};
 use orbitmq_common::name;
@@ -349,7 +350,7 @@ fn stored(bytes: &Bytes) -> Vec<Stored> {
             properties: view.properties.to_owned(),
         }
     };
-    record::records(bytes).map(|view| one(view.unwrap())).collect()
+    entry::records(bytes).map(|view| one(view.unwrap())).collect()
 }
 
 /// Properties text with a unique key, and a delay level if it is not 0.

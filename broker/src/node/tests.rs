@@ -78,7 +78,7 @@ async fn a_message_goes_in_and_comes_out_in_every_encoding_and_after_a_restart()
             assert_eq!(max.fields::<OffsetResponse>().unwrap().offset, offset + 1);
             let pulled = link.call(pull(&link, "T", 0, 0), DEADLINE).await.unwrap();
             assert_eq!(pulled.code, response::SUCCESS, "{:?}", pulled.remark);
-            let found = orbitmq_common::message::record::records(&pulled.body)
+            let found = orbitmq_common::message::entry::records(&pulled.body)
                 .filter(|record| record.as_ref().unwrap().body == b"hello")
                 .count();
             assert_eq!(i64::try_from(found).unwrap(), offset + 1);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use orbitmq_common::message::entry;
 use orbitmq_common::message::record::{self, RecordError};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -366,7 +367,7 @@ impl Tail {
     fn roll(&mut self, segments: &Segments) {
         let next = segments.base_of(self.end) + segments.size();
         let rest = usize::try_from(next - self.end).unwrap_or(0);
-        self.batch.bytes.extend(record::encode_filler(rest).into_iter().flatten());
+        self.batch.bytes.extend(entry::encode_filler(rest).into_iter().flatten());
         self.batch.runs.push((next, self.batch.bytes.len()));
         self.end = next;
     }

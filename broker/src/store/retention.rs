@@ -2,8 +2,7 @@
 
 use std::io;
 
-use orbitmq_common::message::record::Entry;
-use orbitmq_common::message::record::next_entry;
+use orbitmq_common::message::entry::{Entry, next_entry};
 
 use crate::store::log::now_ms;
 use crate::store::queue_files;

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
-use orbitmq_common::message::record::{self, Entry, RecordView};
+use orbitmq_common::message::entry::{self, Entry};
+use orbitmq_common::message::record::RecordView;
 use rustix::fs::SeekFrom;
 
 use crate::store::segment::Segment;
@@ -35,7 +36,7 @@ pub enum Trust {
 /// Looks at the log at an offset of a segment, of which bytes behind `end` do not count.
 pub fn step(segment: &Segment, at: u64, end: u64, trust: Trust) -> Step<'_> {
     let Some(bytes) = segment.view(at, end.min(segment.end())) else { return Step::End };
-    match record::next_entry(bytes) {
+    match entry::next_entry(bytes) {
         Ok(Entry::Record(view)) if view.physical_offset != at => {
             Step::Bad(format!("a record says it belongs to offset {}", view.physical_offset))
         }

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::message::compress::{self, CompressError};
+use crate::message::entry::{Entry, next_entry};
 use crate::message::id;
 use crate::message::property::{self, Properties, PropertyError};
-use crate::message::record::{Entry, RecordError, RecordView, next_entry};
+use crate::message::record::{RecordError, RecordView};
 
 /// A message to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

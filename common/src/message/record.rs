@@ -8,8 +8,9 @@
 //! Everything is big endian; the numbers here are on disk and wire and never change. Records written here end with
 //! RocketMQ's whole-record checksum, a last property whose ten digits stand least significant first.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
+use self::fields::Fields;
 use crate::message::{property, sysflag};
 
 /// First format: topics up to 127 bytes, the only one that C++ and Go clients read.
@@ -365,68 +366,6 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// What stands at a position of a log file or an answer's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry<'a> {
-    /// A record.
-    Record(RecordView<'a>),
-    /// The rest of a log file holds no record.
-    Filler {
-        /// Bytes to the end of the file as the filler says; it may reach beyond the bytes at hand.
-        size: usize,
-    },
-    /// No bytes are left, or only zeros as in a file not yet written.
-    End,
-}
-
-/// Reads what stands at the start of the bytes.
-pub fn next_entry(bytes: &[u8]) -> Result<Entry<'_>, RecordError> {
-    let Some(head) = bytes.first_chunk::<FILLER_MIN>() else {
-        return if bytes.iter().all(|byte| *byte == 0) {
-            Ok(Entry::End)
-        } else {
-            Err(RecordError::Truncated { needed: FILLER_MIN, available: bytes.len() })
-        };
-    };
-    if *head == [0; FILLER_MIN] {
-        return Ok(Entry::End);
-    }
-    let [s0, s1, s2, s3, m0, m1, m2, m3] = *head;
-    if u32::from_be_bytes([m0, m1, m2, m3]) != MAGIC_FILLER {
-        return RecordView::parse(bytes).map(Entry::Record);
-    }
-    let size = u32::from_be_bytes([s0, s1, s2, s3]);
-    match usize::try_from(size) {
-        Ok(size) if size >= FILLER_MIN => Ok(Entry::Filler { size }),
-        _ => Err(RecordError::Size(size)),
-    }
-}
-
-/// The records in the bytes, up to their end, to a filler or to the first error.
-pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<RecordView<'_>, RecordError>> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || match next_entry(rest) {
-        Ok(Entry::Record(view)) => {
-            rest = rest.get(view.size()..).unwrap_or_default();
-            Some(Ok(view))
-        }
-        Ok(Entry::Filler { .. } | Entry::End) => None,
-        Err(error) => {
-            rest = &[];
-            Some(Err(error))
-        }
-    })
-}
-
-/// The head of a filler that covers `size` bytes up to the end of a log file; `None` when it does not fit.
-#[must_use]
-pub fn encode_filler(size: usize) -> Option<[u8; FILLER_MIN]> {
-    let size = u32::try_from(size).ok().filter(|size| *size >= 8 && i32::try_from(*size).is_ok())?;
-    let [s0, s1, s2, s3] = size.to_be_bytes();
-    let [m0, m1, m2, m3] = MAGIC_FILLER.to_be_bytes();
-    Some([s0, s1, s2, s3, m0, m1, m2, m3])
-}
-
 /// The address without IPv6's disguise of IPv4: not every client reads IPv6.
 fn canonical(host: SocketAddr) -> SocketAddr {
     SocketAddr::new(host.ip().to_canonical(), host.port())
@@ -478,66 +417,6 @@ fn stored_checksum(tail: &[u8; CHECKSUM_LEN]) -> Option<u32> {
     u32::try_from(value).ok()
 }
 
-/// Takes fields off the front of the bytes.
-struct Fields<'a> {
-    rest: &'a [u8],
-    available: usize,
-}
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
-        let (head, rest) = self.rest.split_at_checked(len).ok_or_else(|| self.short_of(len))?;
-        self.rest = rest;
-        Ok(head)
-    }
-
-    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
-        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| self.short_of(N))?;
-        self.rest = rest;
-        Ok(*head)
-    }
-
-    fn short_of(&self, len: usize) -> RecordError {
-        let needed = self.available.saturating_sub(self.rest.len()).saturating_add(len);
-        RecordError::Truncated { needed, available: self.available }
-    }
-
-    fn u8(&mut self) -> Result<u8, RecordError> {
-        self.chunk::<1>().map(|[byte]| byte)
-    }
-
-    fn u32(&mut self) -> Result<u32, RecordError> {
-        self.chunk().map(u32::from_be_bytes)
-    }
-
-    fn i32(&mut self) -> Result<i32, RecordError> {
-        self.chunk().map(i32::from_be_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, RecordError> {
-        self.chunk().map(u64::from_be_bytes)
-    }
-
-    fn i64(&mut self) -> Result<i64, RecordError> {
-        self.chunk().map(i64::from_be_bytes)
-    }
-
-    /// A 16-bit length that readers take as signed.
-    fn short(&mut self, field: &'static str) -> Result<usize, RecordError> {
-        let value = i16::from_be_bytes(self.chunk()?);
-        usize::try_from(value).map_err(|_| RecordError::Field(field))
-    }
-
-    fn host(&mut self, v6: bool, field: &'static str) -> Result<SocketAddr, RecordError> {
-        let ip = if v6 {
-            IpAddr::V6(Ipv6Addr::from(self.chunk::<16>()?))
-        } else {
-            IpAddr::V4(Ipv4Addr::from(self.chunk::<4>()?))
-        };
-        let port = u16::try_from(self.u32()?).map_err(|_| RecordError::Field(field))?;
-        Ok(SocketAddr::new(ip, port))
-    }
-}
-
+mod fields;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
 //! Bytes of messages: properties, batches, records.
 
 use bytes::Bytes;
+use orbitmq_common::message::entry::{Entry, next_entry, records};
 use orbitmq_common::message::message::decode_all;
 use orbitmq_common::message::property::{self, Properties};
-use orbitmq_common::message::record::{Entry, NewRecord, RecordView, next_entry, records, seal};
+use orbitmq_common::message::record::{NewRecord, RecordView, seal};
 use orbitmq_common::message::{batch, compress, id};
 
 /// Most bytes that a body may unfold to here.

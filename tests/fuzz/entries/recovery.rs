@@ -10,7 +10,8 @@ use orbitmq_broker::store::Store;
 use orbitmq_broker::store::options::{IndexSize, OnHole, Options};
 use orbitmq_broker::store::read::{ReadLimit, ReadStatus};
 use orbitmq_broker::store::search::{Boundary, KeySearch};
-use orbitmq_common::message::record::{NewRecord, records};
+use orbitmq_common::message::entry::records;
+use orbitmq_common::message::record::NewRecord;
 
 /// Contents of all files of a directory.
 type Files = BTreeMap<PathBuf, Vec<u8>>;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use orbitmq_common::message::record::{NewRecord, records};
+use orbitmq_common::message::entry::records;
+use orbitmq_common::message::record::NewRecord;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
