@@ -88,8 +88,31 @@ pub mod request {
         QUERY_ASSIGNMENT = 400,
         GET_BROKER_MEMBER_GROUP = 901,
         BROKER_HEARTBEAT = 904,
+        GET_BROKER_HA_STATUS = 907,
+        CONTROLLER_ALTER_SYNC_STATE_SET = 1001,
+        CONTROLLER_ELECT_MASTER = 1002,
+        CONTROLLER_REGISTER_BROKER = 1003,
+        CONTROLLER_GET_REPLICA_INFO = 1004,
+        CONTROLLER_GET_METADATA_INFO = 1005,
+        CONTROLLER_GET_SYNC_STATE_DATA = 1006,
         /// OrbitMQ's own: asks a peer which encodings it reads; RocketMQ answers 3.
         HELLO = 60_001,
+        /// OrbitMQ's own: a broker renews its lease at the controller.
+        CONTROLLER_RENEW = 60_010,
+        /// OrbitMQ's own: a master changes its in-sync set.
+        CONTROLLER_CHANGE_SET = 60_011,
+        /// OrbitMQ's own: lists, adds or removes members of the controller quorum.
+        CONTROLLER_MEMBERS = 60_012,
+        /// OrbitMQ's own: entries of the controller's log.
+        RAFT_APPEND = 60_020,
+        /// OrbitMQ's own: a candidate of the controller quorum asks for a vote.
+        RAFT_VOTE = 60_021,
+        /// OrbitMQ's own: a snapshot of the controller's state.
+        RAFT_SNAPSHOT = 60_022,
+        /// OrbitMQ's own: a slave follows its master's metadata.
+        FOLLOW_METADATA = 60_030,
+        /// OrbitMQ's own: an administrator makes a slave the master.
+        PROMOTE = 60_031,
     }
 }
 
@@ -124,5 +147,16 @@ pub mod response {
         BROADCAST_CONSUMPTION = 213,
         FLOW_CONTROL = 215,
         GO_AWAY = 1500,
+        CONTROLLER_FENCED_MASTER_EPOCH = 2000,
+        CONTROLLER_FENCED_SYNC_STATE_SET_EPOCH = 2001,
+        CONTROLLER_INVALID_MASTER = 2002,
+        CONTROLLER_INVALID_REPLICAS = 2003,
+        CONTROLLER_MASTER_NOT_AVAILABLE = 2004,
+        CONTROLLER_INVALID_REQUEST = 2005,
+        CONTROLLER_BROKER_NOT_ALIVE = 2006,
+        CONTROLLER_NOT_LEADER = 2007,
+        CONTROLLER_BROKER_METADATA_NOT_EXIST = 2008,
+        CONTROLLER_MASTER_STILL_EXIST = 2011,
+        CONTROLLER_ELECT_MASTER_FAILED = 2012,
     }
 }

@@ -1,5 +1,6 @@
 //! JSON bodies, one file per family. Output is compact; input is read with [`crate::protocol::relaxed`].
 
+pub mod controller;
 pub mod group;
 pub mod heartbeat;
 pub mod kv;
