@@ -27,6 +27,9 @@ impl Dispatch {
 
     fn outcome(&self, peer: &Arc<Peer>, frame: &Frame) -> Result<Outcome, Refusal> {
         let broker = &self.broker;
+        if is_for_masters(frame.code) && !broker.role.is_master() {
+            return Err(broker.not_master());
+        }
         match frame.code {
             request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => return Ok(pull::call(broker, frame)),
             request::UPDATE_CONSUMER_OFFSET => return offset::update(broker, frame),
@@ -95,4 +98,20 @@ impl Handler for Dispatch {
     fn closed(&self, peer: &Arc<Peer>) {
         self.broker.members.gone(peer);
     }
+}
+
+/// What changes more than a slave may change: settings, and who holds a queue. Sends look for themselves; offsets of groups are
+/// stored at slaves too, while their master is away.
+fn is_for_masters(code: i32) -> bool {
+    matches!(
+        code,
+        request::UPDATE_AND_CREATE_TOPIC
+            | request::UPDATE_AND_CREATE_TOPIC_LIST
+            | request::DELETE_TOPIC_IN_BROKER
+            | request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
+            | request::DELETE_SUBSCRIPTIONGROUP
+            | request::INVOKE_BROKER_TO_RESET_OFFSET
+            | request::LOCK_BATCH_MQ
+            | request::UNLOCK_BATCH_MQ
+    )
 }
