@@ -13,3 +13,6 @@ pub mod promote;
 pub mod role;
 pub mod slave;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;
