@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use orbitmq_common::message::id::UniqueIds;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -48,6 +48,8 @@ pub struct Broker {
     pub in_sync: InSync,
     /// The master of this name as settings or name servers name it, for a slave without a controller.
     pub master_named: watch::Sender<Option<MasterAddress>>,
+    /// Rung when an administrator makes a slave without a controller the master.
+    pub promotion: Notify,
     /// Connected clients.
     pub members: Members,
     /// Queues consumed in order.

@@ -9,7 +9,7 @@ use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 
 use crate::broker::Broker;
-use crate::handler::admin::{figures, group, progress, topic};
+use crate::handler::admin::{figures, group, progress, replication, topic};
 use crate::handler::{heartbeat, lock, offset, pull, query, relay, send, send_back};
 use crate::refusal::Refusal;
 
@@ -44,6 +44,7 @@ impl Dispatch {
             request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => return group::create(broker, frame),
             request::DELETE_SUBSCRIPTIONGROUP => return group::delete(broker, frame),
             request::INVOKE_BROKER_TO_RESET_OFFSET => return progress::reset(broker, frame),
+            request::PROMOTE => return replication::promote(broker, frame),
             _ => {}
         }
         self.answer(peer, frame).map(Outcome::Answer)
@@ -75,6 +76,7 @@ impl Dispatch {
             request::GET_ALL_CONSUMER_OFFSET => Ok(progress::all(broker, frame)),
             request::GET_BROKER_RUNTIME_INFO => Ok(figures::runtime(broker, frame)),
             request::GET_BROKER_CONFIG => Ok(figures::settings(broker, frame)),
+            request::GET_BROKER_HA_STATUS => Ok(replication::status(broker, frame)),
             request::HELLO => Ok(answer_hello(frame)),
             code => {
                 let name = request::name(code).unwrap_or("unknown");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use orbitmq_common::message::id::UniqueIds;
 use orbitmq_common::net::connection::ConnectionOptions;
 use orbitmq_common::net::server;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -163,6 +163,7 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
         role: RoleState::default(),
         in_sync: InSync::default(),
         master_named: watch::Sender::new(None),
+        promotion: Notify::new(),
     };
     system_topics::create(&broker);
     system_topics::adopt(&broker);

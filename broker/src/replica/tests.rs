@@ -34,8 +34,7 @@ fn slave_of(master: &Node, dir: &Path, id: i64) -> Config {
     let mut config = config(dir, Acknowledge::Replica);
     config.role = RoleSetting::Slave;
     config.id = id;
-    config.master =
-        Some(MasterAddress { client: master.bound().to_string(), ha: master.ha_bound().to_string() });
+    config.master = Some(MasterAddress { client: master.bound().to_string(), ha: master.ha_bound().to_string() });
     config
 }
 
@@ -233,7 +232,10 @@ async fn a_slave_takes_back_what_its_master_has_lost() {
     let sender = Sender::to(master.bound()).await;
     sender.send_all(100, 105).await;
     let slave = Node::start(slave_of(&master, b.path(), 1)).await.unwrap();
-    until("the slave has what the master has", async || bodies(&slave).len() == 15 && bodies(&slave) == bodies(&master)).await;
+    until("the slave has what the master has", async || {
+        bodies(&slave).len() == 15 && bodies(&slave) == bodies(&master)
+    })
+    .await;
     assert_eq!(log(&slave), log(&master));
     slave.stop().await;
     master.stop().await;
