@@ -15,7 +15,7 @@ use crate::store::options::{Flush, Options, Retention};
 mod replication;
 pub use replication::{Acknowledge, RoleSetting};
 
-const KEYS: [Key; 40] = [
+const KEYS: [Key; 41] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
@@ -39,6 +39,7 @@ const KEYS: [Key; 40] = [
     Key { name: "ha_port", aliases: &["haListenPort"] },
     Key { name: "ha_advertise", aliases: &["brokerIP2"] },
     Key { name: "new_slave_from", aliases: &[] },
+    Key { name: "fast_port", aliases: &[] },
     Key { name: "segment_size", aliases: &["mappedFileSizeCommitLog"] },
     Key { name: "queue_file_entries", aliases: &[] },
     Key { name: "retention", aliases: &["fileReservedTime"] },
@@ -165,6 +166,8 @@ pub struct Config {
     pub ha_listen: Option<SocketAddr>,
     /// Host, or host:port, given to slaves; `None`: the host given to clients.
     pub ha_advertise: Option<String>,
+    /// Whether to listen two ports below the first too, as RocketMQ's brokers do.
+    pub fast_port: bool,
     /// Whether an empty slave gets the whole log, or only its last segment.
     pub whole_log: bool,
     /// How messages are stored.
@@ -215,6 +218,7 @@ impl Config {
             master: None,
             ha_listen: None,
             ha_advertise: None,
+            fast_port: true,
             whole_log: true,
             store: Options::new(data_dir),
             auto_create_topics: true,

@@ -47,6 +47,8 @@ pub struct Sockets {
     pub listener: TcpListener,
     /// For slaves.
     pub ha_listener: TcpListener,
+    /// RocketMQ's second port for clients.
+    pub fast_listener: Option<TcpListener>,
     /// Told to clients.
     pub address: SocketAddr,
     /// Told to slaves.
@@ -84,6 +86,11 @@ impl Life {
         begin_role(&broker, &tasks).await?;
         let dispatch = Arc::new(Dispatch::new(Arc::clone(&broker)));
         let most = broker.config.max_connections;
+        if let Some(listener) = &sockets.fast_listener {
+            let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+            let dispatch = Arc::clone(&dispatch);
+            serving.spawn(server::serve(listener, dispatch, ConnectionOptions::default(), most, close.clone()));
+        }
         serving.spawn(server::serve(listener, dispatch, ConnectionOptions::default(), most, close.clone()));
         serving.spawn(master::serve(Arc::clone(&broker), ha_listener, close.clone()));
         announce::start(&broker, &tasks);

@@ -146,7 +146,22 @@ fn listen(config: &Config) -> Result<(Sockets, SocketAddr, SocketAddr), StartErr
     let ha_bound = ha_listener.local_addr()?;
     let address = config.advertised(bound).map_err(StartError::Advertise)?;
     let ha_address = config.ha_advertised(address, ha_bound).map_err(StartError::Advertise)?;
-    Ok((Sockets { listener, ha_listener, address, ha_address }, bound, ha_bound))
+    Ok((Sockets { listener, ha_listener, fast_listener: fast(config)?, address, ha_address }, bound, ha_bound))
+}
+
+/// RocketMQ's second port for clients, two below the first: its slaves ask there for topics, groups and offsets. Who has no such
+/// slaves does not miss it.
+fn fast(config: &Config) -> std::io::Result<Option<std::net::TcpListener>> {
+    let Some(port) = config.listen.port().checked_sub(2).filter(|port| *port > 0 && config.fast_port) else {
+        return Ok(None);
+    };
+    match server::bind(SocketAddr::new(config.listen.ip(), port)) {
+        Ok(listener) => listener.into_std().map(Some),
+        Err(error) => {
+            tracing::warn!(%error, "without this port slaves of RocketMQ's kind get no metadata; fast_port = false if there are none");
+            Ok(None)
+        }
+    }
 }
 
 /// Leads one life after the other.

@@ -149,6 +149,7 @@ fn is_address(text: &str) -> bool {
 }
 
 fn ports(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {
+    config.fast_port = settings.get("fast_port")?.unwrap_or(true);
     config.ha_listen = settings.get::<SocketAddr>("ha_listen")?;
     if let Some(port) = settings.get::<u16>("ha_port")? {
         config.ha_listen.get_or_insert(config.listen).set_port(port);
