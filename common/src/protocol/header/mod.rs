@@ -4,6 +4,7 @@
 //! `#[serde(default)]` so that an older sender's shorter array still reads.
 
 pub mod admin;
+pub mod controller;
 pub mod group;
 pub mod nameserver;
 pub mod offset;
