@@ -13,5 +13,6 @@ pub mod meta;
 pub mod monitor;
 pub mod node;
 pub mod refusal;
+pub mod replica;
 pub mod store;
 pub mod subscription;

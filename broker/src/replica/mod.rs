@@ -1,0 +1,3 @@
+//! Copies of a broker: what a slave takes over from its master.
+
+pub mod metadata;
