@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 mod history;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, RoleSetting};
 use crate::meta::db::Tree;
 use crate::meta::offsets::encode_key;
 use crate::node::Node;
@@ -31,6 +31,9 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn start(dir: &Path, id: i64, listen: Option<SocketAddr>) -> Node {
     let mut config = Config::local(dir, Vec::new());
     config.id = id;
+    if id > 0 {
+        config.role = RoleSetting::Slave;
+    }
     config.listen = listen.unwrap_or(config.listen);
     config.store.segment_size = 16 << 20;
     config.store.index = Some(IndexSize { slots: 1000, entries: 4000 });
