@@ -65,6 +65,7 @@ pub async fn promote(broker: &Arc<Broker>, mastership: Mastership) -> Result<(),
     broker.in_sync.decided(&mastership.in_sync, broker.as_ref());
     let (from, lease) = mastership.lease;
     broker.role.extend_lease(from, lease);
+    broker.role.set_readable();
     if broker.role.set(Role::Master { epoch: mastership.epoch }) {
         tracing::info!(
             name = broker.config.name,

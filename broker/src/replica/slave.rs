@@ -185,6 +185,7 @@ async fn greet(
     }
     // Known for good before anything of the new epoch is.
     broker.epochs.replace(welcome.epochs).await?;
+    broker.role.set_readable();
     Ok(Some(begin))
 }
 
