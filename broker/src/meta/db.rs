@@ -38,6 +38,8 @@ pub enum Tree {
     Offsets,
     /// How far each delay level was delivered.
     Delay,
+    /// Deleted topics, with the log offset up to which their messages are gone.
+    Deletions,
     /// Which mastership wrote which part of the log; this broker's own.
     Epochs,
     /// Facts about this directory.
@@ -48,8 +50,16 @@ pub enum Tree {
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::Topics, Self::Groups, Self::Offsets, Self::Delay, Self::Epochs, Self::About, Self::Taken];
+    pub const ALL: [Self; 8] = [
+        Self::Deletions,
+        Self::Topics,
+        Self::Groups,
+        Self::Offsets,
+        Self::Delay,
+        Self::Epochs,
+        Self::About,
+        Self::Taken,
+    ];
 
     /// Whether slaves have the same; what concerns one directory alone does not follow.
     #[must_use]
@@ -71,6 +81,7 @@ impl Tree {
             Self::Groups => "groups",
             Self::Offsets => "offsets",
             Self::Delay => "delay",
+            Self::Deletions => "deletions",
             Self::Epochs => "epochs",
             Self::About => "about",
             Self::Taken => "taken",
