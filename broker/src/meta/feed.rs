@@ -34,8 +34,8 @@ impl Change {
 /// who has everything up to a number has no row older than that.
 #[derive(Debug, Default)]
 pub struct Feed {
-    /// Nothing is kept before somebody has asked.
-    asked: bool,
+    /// Nothing is kept before somebody follows.
+    begun: bool,
     /// Changes up to this one are no longer here.
     floor: u64,
     recent: VecDeque<(u64, Change)>,
@@ -44,15 +44,15 @@ pub struct Feed {
 
 impl Feed {
     /// Begins to keep changes, with the one after `newest`, unless that has begun already.
-    pub fn ask(&mut self, newest: u64) {
-        if !self.asked {
-            (self.asked, self.floor) = (true, newest);
+    pub fn begin(&mut self, newest: u64) {
+        if !self.begun {
+            (self.begun, self.floor) = (true, newest);
         }
     }
 
     /// Notes a change; numbers rise.
     pub fn push(&mut self, number: u64, change: Change) {
-        if !self.asked || !change.tree.replicates() {
+        if !self.begun || !change.tree.replicates() {
             return;
         }
         self.bytes += change.size();
@@ -67,7 +67,7 @@ impl Feed {
 
     /// Whether every change after `number` is here.
     pub fn reaches(&self, number: u64) -> bool {
-        self.asked && number >= self.floor
+        self.begun && number >= self.floor
     }
 
     /// Changes after `since` up to `last`, or the first of them, with the number up to which these are all.
