@@ -14,5 +14,6 @@ pub mod monitor;
 pub mod node;
 pub mod refusal;
 pub mod replica;
+pub mod second_port;
 pub mod store;
 pub mod subscription;

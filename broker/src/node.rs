@@ -27,6 +27,7 @@ use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
 use crate::meta::topics::{Topics, now_ms};
 use crate::monitor;
+use crate::second_port;
 use crate::store::Store;
 use crate::store::error::OpenError;
 use crate::store::options::Flush;
@@ -93,6 +94,7 @@ impl Node {
         shown.get_or_init(|| Arc::clone(&broker));
 
         let dispatch = Arc::new(Dispatch::new(Arc::clone(&broker)));
+        second_port::start(&broker, &dispatch, &serving, &close);
         let most = broker.config.max_connections;
         serving.spawn(server::serve(listener, dispatch, ConnectionOptions::default(), most, close.clone()));
         announce::start(&broker, &tasks);
