@@ -222,15 +222,21 @@ impl Db {
         self.shared.pending.lock().newest
     }
 
+    /// Keeps changes from now on for those who follow; returns the number of the newest before.
+    pub fn begin(&self) -> u64 {
+        let mut pending = self.shared.pending.lock();
+        let newest = pending.newest;
+        pending.feed.begin(newest);
+        newest
+    }
+
     /// Stored changes after `since` of `instance`, or the first of them, with the number up to which these are all. `None`: not
     /// all of them are known any more, only the rows as they are.
     #[must_use]
     pub fn since(&self, instance: u64, since: u64) -> Option<(u64, Vec<Change>)> {
         let stored = self.shared.stored_number();
-        let mut pending = self.shared.pending.lock();
-        let newest = pending.newest;
-        pending.feed.ask(newest);
-        let known = instance == self.instance && since <= newest && pending.feed.reaches(since);
+        let pending = self.shared.pending.lock();
+        let known = instance == self.instance && pending.feed.reaches(since);
         known.then(|| pending.feed.since(since, stored))
     }
 

@@ -34,7 +34,7 @@ const WAIT: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(1);
 /// Time between two looks at a master of RocketMQ's.
-const POLL: Duration = Duration::from_millis(900);
+const POLL: Duration = Duration::from_millis(500);
 /// Time to the next attempt after one that failed.
 const RETRY: Duration = Duration::from_millis(250);
 
