@@ -168,8 +168,8 @@ impl Controller {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
         let vote = metrics.vote;
-        (metrics.state.is_leader() && vote.is_committed())
-            .then(|| Reign { term: vote.leader_id.term, leader: vote.leader_id.node_id })
+        let leads = metrics.state.is_leader() && vote.is_committed();
+        leads.then_some(Reign { term: vote.leader_id.term, leader: vote.leader_id.node_id })
     }
 
     /// Refuses on a member that does not even think that it leads.
