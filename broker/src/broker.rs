@@ -6,6 +6,7 @@ use std::sync::Arc;
 use orbitmq_common::message::id::UniqueIds;
 use tokio_util::sync::CancellationToken;
 
+use crate::advertise::Advertised;
 use crate::config::Config;
 use crate::locks::Locks;
 use crate::members::Members;
@@ -22,6 +23,8 @@ pub struct Broker {
     pub config: Config,
     /// Address that clients are told; it is part of offset message ids.
     pub address: SocketAddr,
+    /// Whether clients reach it there.
+    pub advertised: Advertised,
     /// Messages.
     pub store: Arc<Store>,
     /// The lasting copy of what follows.

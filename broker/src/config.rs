@@ -7,15 +7,17 @@ use std::time::Duration;
 use clap::Parser;
 use orbitmq_common::config::{ByteSize, ConfigError, Key, Settings};
 use orbitmq_common::name;
+use orbitmq_common::net::network::Addresses;
 use orbitmq_common::telemetry::LogFormat;
 
 use crate::store::options::{Flush, Options, Retention};
 
-const KEYS: [Key; 28] = [
+const KEYS: [Key; 29] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
     Key { name: "advertise", aliases: &["brokerIP1"] },
+    Key { name: "advertise_networks", aliases: &[] },
     Key { name: "nameserver", aliases: &["namesrvAddr"] },
     Key { name: "cluster", aliases: &["brokerClusterName"] },
     Key { name: "name", aliases: &["brokerName"] },
@@ -119,6 +121,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Host, or host:port, given to clients; `None`: the listening address.
     pub advertise: Option<String>,
+    /// Addresses given to clients in certain networks instead.
+    pub advertise_networks: Addresses,
     /// Name servers, `host:port` each.
     pub nameservers: Vec<String>,
     /// Name of the cluster.
@@ -162,6 +166,7 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
+            advertise_networks: Addresses::default(),
             nameservers,
             cluster: "DefaultCluster".to_owned(),
             name: "broker-a".to_owned(),
@@ -220,6 +225,11 @@ impl Config {
         let mut config = Self::local(data_dir, Vec::new());
         config.listen = listen(settings)?;
         config.advertise = settings.get("advertise")?;
+        if let Some(text) = settings.text("advertise_networks") {
+            let networks = text.parse::<Addresses>();
+            config.advertise_networks =
+                networks.map_err(|error| settings.refuse("advertise_networks", &error.to_string()))?;
+        }
         if let Some(list) = settings.get::<Vec<String>>("nameserver")? {
             if list.iter().any(|address| address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()))
             {

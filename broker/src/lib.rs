@@ -1,5 +1,6 @@
 //! OrbitMQ's broker: stores messages and hands them out.
 
+pub mod advertise;
 pub mod announce;
 pub mod broker;
 pub mod config;

@@ -13,6 +13,7 @@ use orbitmq_common::protocol::body::topic::TopicConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::advertise::{self, Advertised};
 use crate::announce;
 use crate::broker::Broker;
 use crate::config::Config;
@@ -95,6 +96,7 @@ impl Node {
         let dispatch = Arc::new(Dispatch::new(Arc::clone(&broker)));
         let most = broker.config.max_connections;
         serving.spawn(server::serve(listener, dispatch, ConnectionOptions::default(), most, close.clone()));
+        advertise::start(&broker, &tasks);
         announce::start(&broker, &tasks);
         delay::start(&broker, &tasks);
         expire_members(&broker, &tasks);
@@ -157,6 +159,7 @@ fn build(config: Config, address: SocketAddr, store: Arc<Store>) -> Result<Broke
     Legacy { dir, db: &db, topics: &topics, groups: &groups, offsets: &offsets, delay: &delay }.import()?;
     let broker = Broker {
         ids: UniqueIds::new(address.ip()),
+        advertised: Advertised::default(),
         members: Members::default(),
         locks: Locks::default(),
         started: now_ms(),
