@@ -10,9 +10,10 @@ use orbitmq_common::name;
 use orbitmq_common::net::network::Addresses;
 use orbitmq_common::telemetry::LogFormat;
 
+use crate::memory;
 use crate::store::options::{Flush, Options, Retention};
 
-const KEYS: [Key; 29] = [
+const KEYS: [Key; 30] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
@@ -37,6 +38,7 @@ const KEYS: [Key; 29] = [
     Key { name: "max_in_flight", aliases: &[] },
     Key { name: "max_connections", aliases: &[] },
     Key { name: "long_polling", aliases: &["longPollingEnable"] },
+    Key { name: "slave_read_after", aliases: &["accessMessageInMemoryMaxRatio"] },
     Key { name: "trace_topic", aliases: &["traceTopicEnable"] },
     Key { name: "lease", aliases: &[] },
     Key { name: "monitor", aliases: &[] },
@@ -145,6 +147,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Whether pulls may wait for messages.
     pub long_polling: bool,
+    /// A reader so many bytes behind the end of the log is sent to a slave.
+    pub slave_read_after: u64,
     /// Whether the topic of message traces exists.
     pub trace_topic: bool,
     /// After so long without a heartbeat name servers drop this broker.
@@ -178,6 +182,7 @@ impl Config {
             max_message_size: 4 << 20,
             max_connections: 65_536,
             long_polling: true,
+            slave_read_after: memory::percent(40),
             trace_topic: false,
             lease: Duration::from_secs(5),
             monitor: None,
@@ -251,6 +256,10 @@ impl Config {
         config.auto_create_groups = truth("auto_create_groups")?.unwrap_or(true);
         config.long_polling = truth("long_polling")?.unwrap_or(true);
         config.trace_topic = truth("trace_topic")?.unwrap_or(false);
+        if let Some(text) = settings.text("slave_read_after") {
+            config.slave_read_after =
+                memory::parse(text).map_err(|cause| settings.refuse("slave_read_after", &cause))?;
+        }
         if let Some(queues) = settings.get("default_topic_queues")? {
             if !(1..=1024).contains(&queues) {
                 return Err(settings.refuse("default_topic_queues", "expected 1 to 1024"));
