@@ -7,7 +7,7 @@ use orbitmq_common::name::NameError;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::route::finder::RouteError;
 
-use crate::send::{SendReceipt, Unconfirmed};
+use crate::receipt::{SendReceipt, Unconfirmed};
 
 /// A producer could not be built.
 #[derive(Debug, Clone, thiserror::Error)]

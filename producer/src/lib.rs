@@ -42,7 +42,8 @@ pub mod config;
 pub mod error;
 mod heartbeat;
 pub mod producer;
-pub mod send;
+pub mod receipt;
+mod send;
 
 pub use choose::Choose;
 pub use config::ProducerBuilder;
@@ -50,4 +51,4 @@ pub use error::{BatchError, BuildError, SendError};
 pub use orbitmq_common::message::message::Message;
 pub use orbitmq_common::route::table::Queue;
 pub use producer::Producer;
-pub use send::{Pending, SendReceipt, Unconfirmed};
+pub use receipt::{Pending, SendReceipt, Unconfirmed};

@@ -1,10 +1,6 @@
 //! One send: tries brokers until one has stored the message, the deadline passes, or a broker refuses for good.
 
-use std::fmt::{self, Display};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,75 +11,13 @@ use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
 use orbitmq_common::route::finder::RouteError;
 use orbitmq_common::route::table::{Queue, Route};
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::choose::Choice;
 use crate::error::{FailedTry, SendError};
 use crate::producer::Shared;
-
-/// What a broker that has stored a message could not vouch for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unconfirmed {
-    /// It was not flushed to the disk in time.
-    FlushTimeout,
-    /// Slaves did not confirm their copies in time.
-    SlaveTimeout,
-    /// Too few slaves are there to copy it.
-    SlaveMissing,
-}
-
-impl Unconfirmed {
-    fn of(code: i32) -> Option<Self> {
-        match code {
-            response::FLUSH_DISK_TIMEOUT => Some(Self::FlushTimeout),
-            response::FLUSH_SLAVE_TIMEOUT => Some(Self::SlaveTimeout),
-            response::SLAVE_NOT_AVAILABLE => Some(Self::SlaveMissing),
-            _ => None,
-        }
-    }
-}
-
-impl Display for Unconfirmed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FlushTimeout => "it was not flushed to the disk in time",
-            Self::SlaveTimeout => "its slaves did not confirm their copies in time",
-            Self::SlaveMissing => "too few slaves are there to copy it",
-        })
-    }
-}
-
-/// A broker has stored the message as safely as it is set to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SendReceipt {
-    /// The id that this producer gave the message; consumers see the same.
-    pub message_id: String,
-    /// The id that tells where the message is stored.
-    pub offset_message_id: String,
-    /// The topic.
-    pub topic: String,
-    /// Name of the broker that has it.
-    pub broker: String,
-    /// The queue it went to.
-    pub queue_id: i32,
-    /// Its position in the queue.
-    pub queue_offset: i64,
-}
-
-/// A send that was started; await it for its receipt. Dropping it gives up the receipt, not the send.
-#[derive(Debug)]
-pub struct Pending {
-    pub(crate) result: oneshot::Receiver<Result<SendReceipt, SendError>>,
-}
-
-impl Future for Pending {
-    type Output = Result<SendReceipt, SendError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.result).poll(cx).map(|result| result.unwrap_or(Err(SendError::Closed)))
-    }
-}
+use crate::receipt::{SendReceipt, Unconfirmed};
 
 /// What goes over the wire: a message, or several as one batch.
 #[derive(Debug)]
