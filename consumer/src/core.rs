@@ -11,7 +11,7 @@ use orbitmq_common::protocol::body::route::MASTER_ID;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::route::finder::RouteFinder;
 use orbitmq_common::route::links::Links;
-use orbitmq_common::route::table::Queue;
+use orbitmq_common::route::table::{Broker, Queue};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -148,16 +148,16 @@ impl Core {
         answer
     }
 
-    /// Resolves when the route no longer has a member of this name at this address.
-    pub(crate) async fn has_left(&self, topic: &str, broker: &str, address: &str) {
+    /// Resolves when the route says that `member` of a broker group is better asked elsewhere than at `address`: that has left
+    /// the group, or the member has come, or it has moved.
+    pub(crate) async fn has_moved(&self, topic: &str, group: &Broker, member: i64, address: &str) {
         let mut changes = self.finder.changes();
         loop {
             let route = self.finder.table().get(topic);
-            let group = route.as_ref().and_then(|route| route.broker(broker));
-            if !group.is_some_and(|group| group.addresses.values().any(|one| one == address)) {
-                return;
-            }
-            if changes.changed().await.is_err() {
+            let Some(now) = route.as_ref().and_then(|route| route.broker(&group.name)) else { return };
+            let elsewhere = now.addresses.get(&member).filter(|now| now.as_str() != address);
+            let moved = elsewhere.is_some() && elsewhere != group.addresses.get(&member);
+            if moved || !now.addresses.values().any(|one| one == address) || changes.changed().await.is_err() {
                 return;
             }
         }

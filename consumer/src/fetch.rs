@@ -117,9 +117,7 @@ async fn fetch_once(
     let question = |link: &Link| link.request(request::PULL_MESSAGE).with_fields(&fields);
     let answer = tokio::select! {
         answer = core.ask(address, question, core.config.suspend + GRACE) => answer.map_err(|error| error.to_string())?,
-        () = core.has_left(&queue.topic, &queue.queue.broker, address) => {
-            return Err(format!("{address} did not answer before it left the route"));
-        }
+        () = core.has_moved(&queue.topic, broker, member, address) => return Ok(Duration::ZERO),
     };
     let place = || {
         let place: Result<PullResponse, _> = answer.fields();
