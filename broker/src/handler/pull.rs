@@ -223,7 +223,7 @@ fn suggestion(broker: &Broker, pull: &Pull, read: &Read) -> i64 {
         // Without a master there is no better place than here, however near the reader is.
         return if far || broker.master_is_gone() { broker.config.id } else { MASTER_ID };
     }
-    if far && broker.has_readable_slave() { pull.when_far } else { MASTER_ID }
+    if far { broker.readable_slave(pull.when_far).unwrap_or(MASTER_ID) } else { MASTER_ID }
 }
 
 fn answer(broker: &Broker, pull: &Pull, request: &Frame, read: Read) -> Frame {
