@@ -7,6 +7,7 @@ use orbitmq_common::message::id::UniqueIds;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::advertise::Advertised;
 use crate::config::Config;
 use crate::locks::Locks;
 use crate::members::Members;
@@ -27,6 +28,8 @@ pub struct Broker {
     pub config: Config,
     /// Address that clients are told; it is part of offset message ids.
     pub address: SocketAddr,
+    /// Whether clients reach it there.
+    pub advertised: Advertised,
     /// Address that slaves are told.
     pub ha_address: SocketAddr,
     /// Drawn when the store was made: the controller sees by it whether a member has lost everything.

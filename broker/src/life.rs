@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::advertise::{self, Advertised};
 use crate::announce;
 use crate::broker::Broker;
 use crate::config::{Acknowledge, Config, RoleSetting};
@@ -94,6 +95,7 @@ impl Life {
         }
         serving.spawn(server::serve(listener, dispatch, ConnectionOptions::default(), most, close.clone()));
         serving.spawn(master::serve(Arc::clone(&broker), ha_listener, close.clone()));
+        advertise::start(&broker, &tasks);
         announce::start(&broker, &tasks);
         deliver_delayed(&broker, &tasks);
         expire_members(&broker, &tasks);
@@ -157,6 +159,7 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
     let broker = Broker {
         store_id,
         ids: UniqueIds::new(sockets.address.ip()),
+        advertised: Advertised::default(),
         members: Members::default(),
         locks: Locks::default(),
         started: now_ms(),
