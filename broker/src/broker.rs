@@ -16,6 +16,7 @@ use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
 use crate::meta::topics::Topics;
+use crate::replica::deletions::Deletions;
 use crate::replica::epochs::Epochs;
 use crate::replica::in_sync::InSync;
 use crate::replica::role::{MasterAddress, RoleState};
@@ -45,6 +46,8 @@ pub struct Broker {
     pub offsets: Offsets,
     /// How far delay levels were delivered.
     pub delay: Arc<Progress>,
+    /// Deleted topics.
+    pub deletions: Deletions,
     /// Which mastership wrote which part of the log.
     pub epochs: Epochs,
     /// Master or slave.

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod meta;
 pub mod monitor;
 pub mod node;
+pub mod plant;
 pub mod refusal;
 pub mod replica;
 pub mod replica_state;

@@ -28,6 +28,7 @@ use crate::meta::offsets::Offsets;
 use crate::meta::topics::{Topics, now_ms};
 use crate::node::StartError;
 use crate::replica::controller::{self, Controller};
+use crate::replica::deletions::Deletions;
 use crate::replica::epochs::Epochs;
 use crate::replica::in_sync::InSync;
 use crate::replica::promote::{Mastership, promote};
@@ -151,6 +152,7 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
     let offsets = Offsets::load(Arc::clone(&db))?;
     let delay = Arc::new(Progress::load(Arc::clone(&db))?);
     let epochs = Epochs::load(Arc::clone(&db))?;
+    let deletions = Deletions::load(Arc::clone(&store), Arc::clone(&db))?;
     let dir = &config.store.dir;
     Legacy { dir, db: &db, topics: &topics, groups: &groups, offsets: &offsets, delay: &delay }.import()?;
     let store_id = identity::of(&config.store)?;
@@ -171,6 +173,7 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
         groups,
         offsets,
         delay,
+        deletions,
         epochs,
         role: RoleState::default(),
         in_sync: InSync::default(),
