@@ -36,7 +36,7 @@ mod storage;
 
 const HEARTBEAT_MS: u64 = 100;
 /// A member waits for the greater one in silence, then for a random time between both, before it wants to lead.
-const ELECTION_MS: (u64, u64) = (300, 600);
+const ELECTION_MS: (u64, u64) = (250, 450);
 const SNAPSHOT_TIMEOUT_MS: u64 = 5_000;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
