@@ -260,3 +260,6 @@ fn check_deaths(verdict: &mut Verdict, records: &Records) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
