@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::history::Moment;
 use super::load::{QUEUES, TOPIC, World};
 use super::machine::Machine;
+use super::observe;
 use super::proxy::{Condition, Member, Net, Node, group_name};
 use super::schedule::{Fault, Kind, Plan, Target};
 use crate::daemon::{Place, Setup};
@@ -23,9 +24,6 @@ use crate::wait::until;
 const NAMESERVERS: u8 = 3;
 /// A cluster that is not complete by then never will be.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often name servers are asked for masters, and how long they have.
-const OBSERVE_EVERY: Duration = Duration::from_millis(50);
-const OBSERVE_DEADLINE: Duration = Duration::from_millis(500);
 /// A request to a healthy daemon takes less.
 const DEADLINE: Duration = Duration::from_secs(3);
 
@@ -287,18 +285,8 @@ impl Cluster {
     /// Notes who is master of which epoch, as name servers say over a way of their own.
     pub fn observe(&self, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
         for number in 1..=NAMESERVERS {
-            let (session, world) = (self.direct(Node::Nameserver(number)), Arc::clone(&self.world));
-            let groups = self.plan.groups;
-            let work = async move {
-                loop {
-                    for group in 0..groups {
-                        observe(&session, &world, group).await;
-                    }
-                    tokio::time::sleep(OBSERVE_EVERY).await;
-                }
-            };
-            let stop = stop.clone();
-            tasks.spawn(async move { stop.run_until_cancelled_owned(work).await.unwrap_or(()) });
+            let session = self.direct(Node::Nameserver(number));
+            observe::start(session, &self.world, tasks, stop.clone());
         }
     }
 
@@ -312,16 +300,5 @@ impl Cluster {
     pub async fn close(self) {
         drop(self.machines);
         self.net.close().await;
-    }
-}
-
-/// Asks one name server for the master of a group; what does not answer is asked again soon enough.
-async fn observe(session: &Session, world: &World, group: u8) {
-    let name = group_name(group);
-    let asking = session.controller_master(&name);
-    if let Ok(Ok(Some((epoch, address)))) = tokio::time::timeout(OBSERVE_DEADLINE, asking).await
-        && let Some(master) = world.members.get(&address)
-    {
-        world.history.epoch(epoch, *master);
     }
 }

@@ -8,6 +8,7 @@ pub mod history;
 pub mod load;
 pub mod machine;
 pub mod masters;
+pub mod observe;
 pub mod proxy;
 pub mod round;
 pub mod schedule;

@@ -23,7 +23,6 @@ use orbitmq_common::protocol::header::offset::{OffsetResponse, QueryOffsetReques
 use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
 use orbitmq_common::protocol::header::query::QueryRequest;
 use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
-use serde::{Deserialize, Serialize};
 
 /// Group in whose name a session reads.
 const READER: &str = "HARNESS_READER";
@@ -120,7 +119,11 @@ impl Session {
         self.client.link(&self.address).await.map_err(Failure::Lost)
     }
 
-    async fn call(&self, code: i32, fill: impl FnOnce(Frame) -> Frame) -> Result<Frame, Failure> {
+    /// Sends a request that `fill` completes and waits for the answer.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn call(&self, code: i32, fill: impl FnOnce(Frame) -> Frame) -> Result<Frame, Failure> {
         let link = self.link().await?;
         let answer = link.call(fill(link.request(code)), self.deadline).await.map_err(Failure::Lost)?;
         accepted(answer)
@@ -300,28 +303,6 @@ impl Session {
     pub async fn cluster(&self) -> Result<ClusterInfo, Failure> {
         let answer = self.call(request::GET_BROKER_CLUSTER_INFO, |frame| frame).await?;
         Ok(serde_json::from_slice(&answer.body).unwrap())
-    }
-
-    /// Epoch and address of a group's master, if there is one, as a controller knows it.
-    ///
-    /// # Errors
-    /// See [`Failure`].
-    pub async fn controller_master(&self, group: &str) -> Result<Option<(i64, String)>, Failure> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Question<'a> {
-            broker_name: &'a str,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Known {
-            master_address: Option<String>,
-            master_epoch: i64,
-        }
-        let question = Question { broker_name: group };
-        let answer = self.call(request::CONTROLLER_GET_REPLICA_INFO, |frame| frame.with_fields(&question)).await?;
-        let known: Known = answer.fields().unwrap();
-        Ok(known.master_address.filter(|address| !address.is_empty()).map(|address| (known.master_epoch, address)))
     }
 
     /// A name server's route of a topic, if it knows one.
