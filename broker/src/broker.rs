@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use orbitmq_common::message::id::UniqueIds;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -14,6 +15,9 @@ use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
 use crate::meta::topics::Topics;
+use crate::replica::epochs::Epochs;
+use crate::replica::in_sync::InSync;
+use crate::replica::role::{MasterAddress, RoleState};
 use crate::store::Store;
 
 /// Everything a handler may need. Built by the node, which also starts and stops what runs by itself.
@@ -22,6 +26,8 @@ pub struct Broker {
     pub config: Config,
     /// Address that clients are told; it is part of offset message ids.
     pub address: SocketAddr,
+    /// Address that slaves are told.
+    pub ha_address: SocketAddr,
     /// Messages.
     pub store: Arc<Store>,
     /// The lasting copy of what follows.
@@ -34,6 +40,16 @@ pub struct Broker {
     pub offsets: Offsets,
     /// How far delay levels were delivered.
     pub delay: Arc<Progress>,
+    /// Which mastership wrote which part of the log.
+    pub epochs: Epochs,
+    /// Master or slave.
+    pub role: RoleState,
+    /// The slaves of a master.
+    pub in_sync: InSync,
+    /// The master of this name as settings or name servers name it, for a slave without a controller.
+    pub master_named: watch::Sender<Option<MasterAddress>>,
+    /// Rung when an administrator makes a slave without a controller the master.
+    pub promotion: Notify,
     /// Connected clients.
     pub members: Members,
     /// Queues consumed in order.

@@ -8,7 +8,7 @@ use orbitmq_common::net::peer::Peer;
 use orbitmq_common::protocol::code::{request as kind, response};
 use orbitmq_common::protocol::frame::Frame;
 
-use crate::handler::{Parts, Refusal, cluster, config, heartbeat, kv, permission, register, route, topics};
+use crate::handler::{Parts, Refusal, cluster, config, controller, heartbeat, kv, permission, register, route, topics};
 
 /// The name server as connections see it.
 #[derive(Debug)]
@@ -72,6 +72,7 @@ impl Handler for Dispatch {
             kind::PUT_KV_CONFIG => self.answer_later(request, kv::put),
             kind::DELETE_KV_CONFIG => self.answer_later(request, kv::delete),
             kind::UPDATE_NAMESRV_CONFIG => self.answer_later(request, config::update),
+            code if controller::answers(code) => controller::call(self.parts.controller.as_ref(), request),
             _ => {
                 let answer = self.answer(&request, peer.id());
                 Outcome::Answer(answer.unwrap_or_else(|refusal| request.refuse(refusal.code, refusal.remark)))

@@ -28,12 +28,14 @@ pub enum Tree {
     Offsets,
     /// How far each delay level was delivered.
     Delay,
+    /// Which mastership wrote which part of the log; this broker's own.
+    Epochs,
     /// Facts about this directory.
     About,
 }
 
 impl Tree {
-    const ALL: [Self; 5] = [Self::Topics, Self::Groups, Self::Offsets, Self::Delay, Self::About];
+    const ALL: [Self; 6] = [Self::Topics, Self::Groups, Self::Offsets, Self::Delay, Self::Epochs, Self::About];
 
     fn name(self) -> &'static str {
         match self {
@@ -41,6 +43,7 @@ impl Tree {
             Self::Groups => "groups",
             Self::Offsets => "offsets",
             Self::Delay => "delay",
+            Self::Epochs => "epochs",
             Self::About => "about",
         }
     }
@@ -215,6 +218,8 @@ impl Db {
         if let Err(error) = self.shared.sync_file() {
             tracing::error!(%error, "the last metadata may not survive a power cut");
         }
+        // Whoever opens the directory next finds it free, although parts of this broker may still hold on to us.
+        drop(self.shared.opened.lock().take());
     }
 }
 

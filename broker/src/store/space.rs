@@ -67,6 +67,11 @@ impl Space {
         Self { io, ahead, full: AtomicBool::new(false), state }
     }
 
+    /// Nothing is reserved, and the log begins at an offset.
+    pub fn begin_at(&self, offset: u64) {
+        self.state.lock().reserved = offset;
+    }
+
     /// Bytes to reserve ahead of the end.
     pub fn ahead(&self) -> u64 {
         self.ahead.bytes

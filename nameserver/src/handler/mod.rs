@@ -7,6 +7,8 @@ use orbitmq_common::protocol::fields::FieldError;
 use orbitmq_common::protocol::relaxed::BodyError;
 
 use crate::answers::Answers;
+use crate::controller::Controller;
+use crate::controller::refusal::ControllerError;
 use crate::options::{OptionError, Options};
 use crate::routes::RouteTable;
 use crate::routes::members::Identity;
@@ -14,6 +16,7 @@ use crate::settings::{Settings, SettingsError};
 
 pub mod cluster;
 pub mod config;
+pub mod controller;
 pub mod heartbeat;
 pub mod kv;
 pub mod permission;
@@ -32,6 +35,8 @@ pub struct Parts {
     pub options: Arc<Options>,
     /// Encoded routes.
     pub answers: Arc<Answers>,
+    /// The controller, if this name server has one.
+    pub controller: Option<Arc<Controller>>,
 }
 
 /// A request is not done: the answer's code, and a remark with cause and cure.
@@ -73,6 +78,12 @@ impl From<SettingsError> for Refusal {
             SettingsError::Name => Self::invalid(error),
             _ => Self::new(response::SYSTEM_ERROR, error.to_string()),
         }
+    }
+}
+
+impl From<ControllerError> for Refusal {
+    fn from(error: ControllerError) -> Self {
+        Self::new(error.code(), error.to_string())
     }
 }
 

@@ -5,6 +5,7 @@ pub mod group;
 pub mod heartbeat;
 pub mod kv;
 pub mod register;
+pub mod replica;
 pub mod route;
 pub mod stats;
 pub mod topic;
