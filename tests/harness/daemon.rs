@@ -88,12 +88,14 @@ impl Place {
         }
     }
 
-    /// An address that nobody listens on now, nor on the port after it, and that is given to nobody else.
+    /// An address that nobody listens on now, nor on the ports beside it that a broker takes, and that is given to nobody
+    /// else.
     fn free_address(&self) -> SocketAddr {
-        let port = || fastrand::u16(5_120..16_000) * 2;
+        let port = || fastrand::u16(2_560..8_000) * 4 + 2;
         let is_free = |port| TcpListener::bind((self.host, port)).is_ok();
+        let are_free = |port| [port - 2, port, port + 1].into_iter().all(is_free);
         let mut candidates = std::iter::repeat_with(port).take(100);
-        let free = candidates.find(|port| is_free(*port) && is_free(port + 1) && self.given.lock().insert(*port));
+        let free = candidates.find(|port| are_free(*port) && self.given.lock().insert(*port));
         (self.host, free.expect("a free port on a loopback address")).into()
     }
 }
