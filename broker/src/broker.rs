@@ -28,6 +28,8 @@ pub struct Broker {
     pub address: SocketAddr,
     /// Address that slaves are told.
     pub ha_address: SocketAddr,
+    /// Drawn when the store was made: the controller sees by it whether a member has lost everything.
+    pub store_id: u64,
     /// Messages.
     pub store: Arc<Store>,
     /// The lasting copy of what follows.

@@ -10,7 +10,7 @@ use orbitmq_common::protocol::frame::Frame;
 
 use crate::broker::Broker;
 use crate::handler::admin::{figures, group, progress, replication, topic};
-use crate::handler::{heartbeat, lock, offset, pull, query, relay, send, send_back};
+use crate::handler::{heartbeat, lock, metadata, offset, pull, query, relay, send, send_back};
 use crate::refusal::Refusal;
 
 /// Handles the requests of all connections.
@@ -43,6 +43,7 @@ impl Dispatch {
             request::DELETE_TOPIC_IN_BROKER => return topic::delete(broker, frame),
             request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => return group::create(broker, frame),
             request::DELETE_SUBSCRIPTIONGROUP => return group::delete(broker, frame),
+            request::FOLLOW_METADATA => return metadata::follow(broker, frame),
             request::INVOKE_BROKER_TO_RESET_OFFSET => return progress::reset(broker, frame),
             request::PROMOTE => return replication::promote(broker, frame),
             _ => {}
@@ -74,6 +75,10 @@ impl Dispatch {
             request::GET_PRODUCER_CONNECTION_LIST => group::producers(broker, frame),
             request::GET_CONSUME_STATS => progress::figures(broker, frame),
             request::GET_ALL_CONSUMER_OFFSET => Ok(progress::all(broker, frame)),
+            request::GET_ALL_DELAY_OFFSET => Ok(progress::delay(broker, frame)),
+            request::GET_TIMER_CHECK_POINT => Ok(progress::timer_checkpoint(frame)),
+            request::GET_TIMER_METRICS => Ok(progress::timer_metrics(frame)),
+            request::GET_ALL_MESSAGE_REQUEST_MODE => Ok(progress::request_modes(frame)),
             request::GET_BROKER_RUNTIME_INFO => Ok(figures::runtime(broker, frame)),
             request::GET_BROKER_CONFIG => Ok(figures::settings(broker, frame)),
             request::GET_BROKER_HA_STATUS => Ok(replication::status(broker, frame)),

@@ -32,8 +32,8 @@ use crate::replica::in_sync::InSync;
 use crate::replica::promote::{Mastership, promote};
 use crate::replica::role::{Restart, Role, RoleState};
 use crate::replica::{follow, judge, master};
-use crate::store::Store;
 use crate::store::options::Flush;
+use crate::store::{Store, identity};
 use crate::system_topics;
 
 const EXPIRY_SCAN: Duration = Duration::from_secs(10);
@@ -151,7 +151,9 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
     let epochs = Epochs::load(Arc::clone(&db))?;
     let dir = &config.store.dir;
     Legacy { dir, db: &db, topics: &topics, groups: &groups, offsets: &offsets, delay: &delay }.import()?;
+    let store_id = identity::of(&config.store)?;
     let broker = Broker {
+        store_id,
         ids: UniqueIds::new(sockets.address.ip()),
         members: Members::default(),
         locks: Locks::default(),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use orbitmq_common::net::server;
+use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,7 +41,7 @@ pub enum StartError {
 
 /// A running broker.
 pub struct Node {
-    shown: Shown,
+    current: Arc<RwLock<Arc<Broker>>>,
     stop: CancellationToken,
     lives: tokio::task::JoinHandle<()>,
     /// The monitor port.
@@ -73,12 +74,13 @@ impl Node {
         };
         let life = Life::begin(config, &sockets).await?;
         *shown.write() = Some(Arc::clone(&life.broker));
+        let current = Arc::new(RwLock::new(Arc::clone(&life.broker)));
         let (address, stop) = (sockets.address, CancellationToken::new());
         let (failing, failed) = watch::channel(None);
-        let lives = Lives { sockets, shown: Arc::clone(&shown), stop: stop.clone(), failed: failing };
+        let lives = Lives { sockets, shown, current: Arc::clone(&current), stop: stop.clone(), failed: failing };
         let lives = tokio::spawn(lives.lead(life));
         drop(unfinished.disarm());
-        Ok(Self { shown, stop, lives, watching, close, address, bound, ha_bound, monitor, failed })
+        Ok(Self { current, stop, lives, watching, close, address, bound, ha_bound, monitor, failed })
     }
 
     /// Where clients connect.
@@ -105,10 +107,10 @@ impl Node {
         self.monitor
     }
 
-    /// The parts, for those who look inside; others after a change of roles. `None` for a moment between two lives.
+    /// The parts, for those who look inside; others after a change of roles.
     #[must_use]
-    pub fn broker(&self) -> Option<Arc<Broker>> {
-        self.shown.read().clone()
+    pub fn broker(&self) -> Arc<Broker> {
+        Arc::clone(&self.current.read())
     }
 
     /// Resolves with the reason when the broker could not begin another life.
@@ -168,6 +170,7 @@ fn fast(config: &Config) -> std::io::Result<Option<std::net::TcpListener>> {
 struct Lives {
     sockets: Sockets,
     shown: Shown,
+    current: Arc<RwLock<Arc<Broker>>>,
     stop: CancellationToken,
     failed: watch::Sender<Option<String>>,
 }
@@ -196,6 +199,7 @@ impl Lives {
                 }
             };
             *self.shown.write() = Some(Arc::clone(&life.broker));
+            *self.current.write() = Arc::clone(&life.broker);
         }
     }
 }

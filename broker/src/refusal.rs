@@ -7,6 +7,7 @@ use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::relaxed::BodyError;
 
 use crate::meta::db::DbError;
+use crate::replica::metadata::settle::SettleError;
 use crate::store::error::{AppendError, Poisoned, ReadError};
 use crate::subscription::FilterError;
 
@@ -76,6 +77,15 @@ impl From<FilterError> for Refusal {
 impl From<DbError> for Refusal {
     fn from(error: DbError) -> Self {
         Self::new(response::SYSTEM_ERROR, format!("the change is in memory but could not be stored: {error}"))
+    }
+}
+
+impl From<SettleError> for Refusal {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Db(error) => error.into(),
+            SettleError::Slaves { .. } => Self::new(response::SYSTEM_ERROR, error.to_string()),
+        }
     }
 }
 

@@ -57,9 +57,7 @@ impl Embedded {
         let broker = Broker::start(config).await?;
         for topic in topics {
             let settings = || TopicConfig::new(*topic, QUEUES, perm::READ | perm::WRITE);
-            if let Some(broker) = broker.broker() {
-                broker.topics.ensure(topic, settings);
-            }
+            broker.broker().topics.ensure(topic, settings);
         }
         in_routes(nameserver.addr, topics).await?;
         Ok(Self { nameserver, broker })

@@ -184,6 +184,7 @@ fn renewal(broker: &Broker, controller: &Controller) -> Renewal {
         broker: broker.config.name.clone(),
         id: broker.config.id,
         incarnation: controller.incarnation,
+        store: broker.store_id,
         address: broker.address.to_string(),
         ha_address: broker.ha_address.to_string(),
         epoch: broker.role.epoch(),

@@ -9,6 +9,7 @@ pub mod follow;
 pub mod in_sync;
 pub mod judge;
 pub mod master;
+pub mod metadata;
 pub mod promote;
 pub mod role;
 pub mod slave;

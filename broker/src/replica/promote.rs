@@ -55,6 +55,7 @@ pub async fn promote(broker: &Arc<Broker>, mastership: Mastership) -> Result<(),
     store.built(end).await;
     broker.epochs.begin(mastership.epoch, end).await?;
     store.renumber();
+    broker.offsets.lead();
     broker.topics.set_state_version(i64::from(mastership.epoch));
     broker.in_sync.decided(&mastership.in_sync, broker.as_ref());
     let (from, lease) = mastership.lease;
@@ -84,9 +85,14 @@ impl Broker {
         self.store.show_confirmed();
     }
 
-    /// Members of the in-sync set besides this master, where slaves confirm; none otherwise.
+    /// Slaves without which no change of metadata is acknowledged: none, unless this is the master in `sync-replica`. Slaves of
+    /// RocketMQ's do not say what they have.
     #[must_use]
     pub fn in_sync_members(&self) -> Vec<Member> {
-        if self.config.store.replicated && self.role.is_master() { self.in_sync.members() } else { Vec::new() }
+        if self.config.store.replicated && self.role.is_master() {
+            self.in_sync.members().into_iter().filter(|member| *member > 0).collect()
+        } else {
+            Vec::new()
+        }
     }
 }

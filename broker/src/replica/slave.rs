@@ -14,6 +14,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::replica::metadata;
 use crate::replica::role::{MasterAddress, Restart};
 use crate::replica::wire::{self, CLASSIC_HEAD, HEAD, Head, Hello, Verdict, Welcome};
 use crate::store::error::{AppendError, CopyError};
@@ -59,8 +60,16 @@ pub enum SlaveError {
     Meta(#[from] crate::meta::db::DbError),
 }
 
-/// Copies a master's log until `stop`, over one connection after the other.
+/// Copies a master's log and its metadata until `stop`.
 pub async fn follow(broker: &Arc<Broker>, master: &MasterAddress, stop: &CancellationToken) {
+    tokio::join!(
+        copy_log(broker, master, stop),
+        metadata::follow(Arc::clone(broker), master.client.clone(), stop.clone())
+    );
+}
+
+/// Copies the log, over one connection after the other.
+async fn copy_log(broker: &Arc<Broker>, master: &MasterAddress, stop: &CancellationToken) {
     let client = Client::new(ClientOptions::default());
     let mut told = String::new();
     while !stop.is_cancelled() {

@@ -47,7 +47,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 async fn copies(node: &Node, wanted: usize) {
-    until("copies in sync", async || node.broker().is_some_and(|broker| broker.in_sync.copies() == wanted)).await;
+    until("copies in sync", async || node.broker().in_sync.copies() == wanted).await;
 }
 
 struct Sender {
@@ -90,7 +90,7 @@ impl Sender {
 
 /// Bodies of queue 0 of the topic, as a broker's store holds them.
 fn bodies(node: &Node) -> Vec<String> {
-    let Some(broker) = node.broker() else { return Vec::new() };
+    let broker = node.broker();
     let (mut found, mut offset) = (Vec::new(), 0);
     loop {
         let limit = ReadLimit { max_messages: 1000, max_bytes: 1 << 20 };
@@ -105,7 +105,7 @@ fn bodies(node: &Node) -> Vec<String> {
 }
 
 fn log(node: &Node) -> Vec<u8> {
-    let broker = node.broker().unwrap();
+    let broker = node.broker();
     let (mut bytes, mut at, end) = (Vec::new(), broker.store.min_physical(), broker.store.local());
     while let Some(piece) = broker.store.log_bytes(at, end, u64::MAX) {
         at += piece.len() as u64;
@@ -128,7 +128,7 @@ async fn an_acknowledged_message_is_on_the_slave_and_the_logs_are_equal() {
     for number in 0..50 {
         let answer = sender.send(&format!("message {number}")).await;
         assert_eq!(answer.code, response::SUCCESS);
-        assert!(slave.broker().unwrap().store.local() >= master.broker().unwrap().store.confirmed());
+        assert!(slave.broker().store.local() >= master.broker().store.confirmed());
     }
     until("the slave shows it", async || bodies(&slave).len() == 50).await;
     assert_eq!(bodies(&slave), bodies(&master));
@@ -262,8 +262,8 @@ async fn a_slave_of_another_group_or_with_the_masters_number_is_refused() {
     other.name = "broker-b".to_owned();
     let slave = Node::start(other).await.unwrap();
     Sender::to(master.bound()).await.send_all(0, 5).await;
-    until("nothing is copied", async || !slave.broker().unwrap().role.is_master_alive()).await;
-    assert_eq!(slave.broker().unwrap().store.end(), 0);
+    until("nothing is copied", async || !slave.broker().role.is_master_alive()).await;
+    assert_eq!(slave.broker().store.end(), 0);
     slave.stop().await;
     master.stop().await;
 }

@@ -13,6 +13,7 @@ pub mod entry;
 pub mod error;
 pub mod files;
 pub mod flush;
+pub mod identity;
 pub mod index;
 pub mod index_file;
 pub mod io;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::store::checkpoint::{self, Checkpoint};
 use crate::store::error::OpenError;
+use crate::store::identity;
 use crate::store::lock::DirLock;
 use crate::store::options::Options;
 use crate::store::recovery::load_segments;
@@ -50,7 +51,7 @@ pub fn set_aside(options: &Options) -> Result<std::path::PathBuf, OpenError> {
     let old = options.dir.join(format!("orbitmq.old-{number}"));
     std::fs::create_dir_all(&old).map_err(OpenError::io("create", &old))?;
     // The log goes last: until then the next opening finds the whole of it and the cut is done again.
-    for name in [checkpoint::FILE, checkpoint::PEER_FILE, "index", "consumequeue", "commitlog"] {
+    for name in [identity::FILE, checkpoint::FILE, checkpoint::PEER_FILE, "index", "consumequeue", "commitlog"] {
         let from = options.dir.join(name);
         match options.io.rename(&from, &old.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
