@@ -25,6 +25,9 @@ struct Question {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
+    // Our own encoding tells fields by their places.
+    #[serde(rename = "masterBrokerId")]
+    _master_broker_id: Option<i64>,
     master_address: Option<String>,
     master_epoch: i64,
 }

@@ -112,6 +112,10 @@ pub async fn run(plan: &Plan, manner: &Manner) -> Report {
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
+    let is_noticed = |group| world.history.read(|records| records.epochs.iter().any(|of| of.master.group == group));
+    if plan.members > 1 && !(0..plan.groups).all(is_noticed) {
+        trouble.push("the controller told no masters, so double masters were not looked for".to_owned());
+    }
     let verdict = world.history.read(|records| check(records, &copies));
     if manner.verbose {
         println!("  refused: {:?}", world.refusals());
