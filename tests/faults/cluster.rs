@@ -201,7 +201,7 @@ impl Cluster {
             let mut nodes = vec![self.find(fault.target)];
             match (fault.kind, fault.group()) {
                 (Kind::Cut | Kind::OneWay | Kind::HalfOpen | Kind::Delay, _) => nodes.push(self.find(fault.other)),
-                (Kind::Blackout | Kind::Strand, Some(group)) => {
+                (Kind::Blackout | Kind::Strand | Kind::Relay, Some(group)) => {
                     let others = self.members(group).into_iter().map(Node::Broker).filter(|node| *node != nodes[0]);
                     nodes.extend(others.collect::<Vec<_>>());
                 }
@@ -216,9 +216,11 @@ impl Cluster {
 
     fn harm(&mut self, fault: &Fault, index: usize, phase: usize, nodes: &[Node]) {
         let (first, others) = (nodes[0], &nodes[1..]);
-        let power = |number: usize| (fault.kind != Kind::Kill).then(|| fault.degree.wrapping_add(number as u64));
+        let power = |number: usize| {
+            matches!(fault.kind, Kind::Power | Kind::Blackout).then(|| fault.degree.wrapping_add(number as u64))
+        };
         match (fault.kind, phase) {
-            (Kind::Kill | Kind::Power, 0) => {
+            (Kind::Kill | Kind::Power | Kind::Relay, 0) => {
                 self.note_failover(index, first);
                 self.machine(first).kill(power(0));
             }
@@ -239,6 +241,9 @@ impl Cluster {
                 others.iter().for_each(|other| self.machine(*other).kill(None));
             }
             (Kind::Strand, _) => others.iter().for_each(|other| self.machine(*other).start()),
+            (Kind::Relay, 1) => self.machine(first).start(),
+            (Kind::Relay, 2) => others.iter().for_each(|other| self.machine(*other).kill(None)),
+            (Kind::Relay, _) => others.iter().for_each(|other| self.machine(*other).start()),
             (Kind::Pause, _) => self.machine(first).pause(phase == 0),
             (Kind::SlowDisk | Kind::FailDisk | Kind::Clock, _) => self.machine(first).trouble(fault, phase == 0),
             (Kind::Isolate | Kind::Cut | Kind::OneWay | Kind::HalfOpen | Kind::Delay, _) => {

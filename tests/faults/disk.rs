@@ -71,12 +71,19 @@ impl Disk {
         }
     }
 
-    /// Before a start: what an earlier process left in the page cache has become durable by its recovery, or never counts.
-    pub fn forget(&self) {
-        let _ = std::fs::remove_file(&self.record);
+    /// Before a start: what earlier processes wrote and did not flush still counts, and no line is torn.
+    pub fn carry_over(&self) {
+        let line = |written: &Written| format!("w {} {} {}\n", written.offset, written.length, written.path.display());
+        let lines: String = self.unflushed().iter().map(line).collect();
+        std::fs::write(&self.record, lines).unwrap();
     }
 
-    /// Bytes of files that were written and never flushed by the process that has just been killed.
+    /// What is not flushed by now counts as durable.
+    fn forget(&self) {
+        std::fs::write(&self.record, "").unwrap();
+    }
+
+    /// Bytes of files that were written and not flushed since by processes that are gone.
     #[must_use]
     pub fn unflushed(&self) -> Vec<Written> {
         unflushed(&std::fs::read_to_string(&self.record).unwrap_or_default())
@@ -93,6 +100,8 @@ impl Disk {
             let length = file.metadata().unwrap().len().saturating_sub(page.offset).min(page.length);
             file.write_all_at(&vec![0; usize::try_from(length).unwrap()], page.offset).unwrap();
         }
+        // What is gone cannot go once more, and what was spared is on the disk.
+        self.forget();
         lost.len()
     }
 }
@@ -181,11 +190,14 @@ mod tests {
         let (disk, file) = (Disk::new(directory.path(), "n"), directory.path().join("file"));
         std::fs::write(&file, vec![1; 10_000]).unwrap();
         let path = file.display();
-        std::fs::write(&disk.record, format!("w 0 5000 {path}\ns 0 {path}\ne 0 {path}\nw 5000 7000 {path}\n")).unwrap();
-        // Enough cuts to meet one that takes everything.
+        let record = format!("w 0 5000 {path}\ns 0 {path}\ne 0 {path}\nw 5000 7000 {path}\nw 1 ");
         let mut chance = fastrand::Rng::with_seed(1);
+        // Enough cuts to meet one that takes everything.
         for _ in 0..100 {
+            std::fs::write(&disk.record, &record).unwrap();
+            disk.carry_over();
             disk.cut_power(&mut chance);
+            assert_eq!(disk.unflushed(), []);
         }
         let left = std::fs::read(&file).unwrap();
         assert!(left[..5000].iter().all(|byte| *byte == 1) && left[5000..].iter().all(|byte| *byte == 0));

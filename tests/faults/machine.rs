@@ -54,7 +54,7 @@ impl Machine {
         }
         // Takes note of an end that came by itself.
         self.daemon.kill();
-        self.disk.forget();
+        self.disk.carry_over();
         self.since = self.world.history.now();
         self.daemon.spawn();
         self.is_down = false;
@@ -74,8 +74,6 @@ impl Machine {
         }
         if let Some(seed) = power {
             self.disk.cut_power(&mut fastrand::Rng::with_seed(seed));
-            // What is gone cannot go once more.
-            self.disk.forget();
         }
     }
 

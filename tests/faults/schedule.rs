@@ -7,10 +7,12 @@ use std::str::FromStr;
 const CALM: u64 = 1_000;
 /// A fault matters to what happens within so long after it, ms.
 const AFTERMATH: u64 = 2_000;
-/// A wounded member of a [`What::Strand`] is cut off for so long before everybody else dies, ms.
-pub const STRANDED: u64 = 2_600;
-/// The master of a [`What::Blackout`] comes back so much later than the others, ms.
-pub const MASTER_LATER: u64 = 2_000;
+/// A wounded member of a [`Kind::Strand`] is cut off for so long before everybody else dies, ms.
+const STRANDED: u64 = 2_600;
+/// The master of a [`Kind::Blackout`] comes back so much later than the others, ms.
+const MASTER_LATER: u64 = 2_000;
+/// Those who die in a [`Kind::Relay`] come back after so long, ms.
+const RELAYED: u64 = 3_000;
 
 /// Whom a fault hits; masters and slaves are those of the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +70,13 @@ pub enum Kind {
     Blackout,
     /// A slave falls out of the in-sync set, then everybody else dies for a while.
     Strand,
+    /// The master dies and comes back; soon after it everybody else dies for a while.
+    Relay,
     /// A consumer is closed or dropped, and another one takes its place.
     Consumer,
 }
 
-const KINDS: [(Kind, &str, u32); 15] = [
+const KINDS: [(Kind, &str, u32); 16] = [
     (Kind::Kill, "kill", 20),
     (Kind::Power, "power", 10),
     (Kind::Stop, "stop", 6),
@@ -87,6 +91,7 @@ const KINDS: [(Kind, &str, u32); 15] = [
     (Kind::Clock, "clock", 6),
     (Kind::Blackout, "blackout", 5),
     (Kind::Strand, "strand", 5),
+    (Kind::Relay, "relay", 5),
     (Kind::Consumer, "consumer", 8),
 ];
 
@@ -132,6 +137,10 @@ impl Fault {
             Kind::Consumer => vec![0],
             Kind::Blackout => vec![0, self.lasts, self.lasts + MASTER_LATER],
             Kind::Strand => vec![0, STRANDED, STRANDED + self.lasts],
+            Kind::Relay => {
+                let back = self.lasts + self.degree % 1_500;
+                vec![0, self.lasts, back, back + RELAYED]
+            }
             _ => vec![0, self.lasts],
         }
     }
@@ -274,14 +283,14 @@ impl Draw {
             Kind::Pause => self.chance.u64(500..6_000),
             Kind::Delay => self.chance.u64(1_000..6_000),
             Kind::Clock | Kind::SlowDisk => self.chance.u64(1_000..5_000),
-            Kind::FailDisk | Kind::Blackout => self.chance.u64(200..2_000),
+            Kind::FailDisk | Kind::Blackout | Kind::Relay => self.chance.u64(200..2_000),
             Kind::Strand => self.chance.u64(2_000..4_000),
             Kind::Consumer => 0,
             _ => self.chance.u64(100..5_000),
         };
         let target = match kind {
             Kind::Power | Kind::SlowDisk | Kind::FailDisk => self.member(group),
-            Kind::Blackout => Target::Master(group),
+            Kind::Blackout | Kind::Relay => Target::Master(group),
             Kind::Strand => Target::Slave(group, self.slave()),
             Kind::Consumer => Target::Clients,
             _ => self.anybody(group),
