@@ -30,6 +30,11 @@ impl Dispatch {
         if is_for_masters(frame.code) && !broker.role.is_master() {
             return Err(broker.not_master());
         }
+        if matches!(frame.code, request::PULL_MESSAGE | request::LITE_PULL_MESSAGE) && !broker.role.is_readable() {
+            let remark =
+                "this broker does not know yet which of its messages will stay: read from the master, or try again";
+            return Err(Refusal::new(response::SERVICE_NOT_AVAILABLE, remark));
+        }
         match frame.code {
             request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => return Ok(pull::call(broker, frame)),
             request::UPDATE_CONSUMER_OFFSET => return offset::update(broker, frame),

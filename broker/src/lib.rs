@@ -13,6 +13,7 @@ pub mod members;
 pub mod meta;
 pub mod monitor;
 pub mod node;
+pub mod plant;
 pub mod refusal;
 pub mod replica;
 pub mod store;

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -194,6 +195,7 @@ impl Slave<'_> {
         let store = &self.broker.store;
         let (block, beat) = if self.classic { (CLASSIC_BLOCK, CLASSIC_BEAT) } else { (BLOCK, BEAT) };
         let (mut at, mut told) = (self.at, 0);
+        let mut beat_due = Instant::now() + beat;
         loop {
             let news = store.news().notified();
             tokio::pin!(news);
@@ -214,12 +216,14 @@ impl Slave<'_> {
                     self.write(to, at, Bytes::new(), confirmed).await?;
                     told = confirmed;
                 }
-                None => {
-                    if tokio::time::timeout(beat, news).await.is_err() {
-                        self.write(to, at, Bytes::new(), confirmed).await?;
-                    }
+                None if Instant::now() < beat_due => {
+                    // What is news to others must not keep a slave from hearing that we are here.
+                    let _ = tokio::time::timeout_at(beat_due, news).await;
+                    continue;
                 }
+                None => self.write(to, at, Bytes::new(), confirmed).await?,
             }
+            beat_due = Instant::now() + beat;
         }
     }
 

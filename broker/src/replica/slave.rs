@@ -11,9 +11,11 @@ use orbitmq_common::protocol::relaxed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::plant::{self, Plant};
 use crate::replica::metadata;
 use crate::replica::role::{MasterAddress, Restart};
 use crate::replica::wire::{self, CLASSIC_HEAD, HEAD, Head, Hello, Verdict, Welcome};
@@ -183,6 +185,7 @@ async fn greet(
     }
     // Known for good before anything of the new epoch is.
     broker.epochs.replace(welcome.epochs).await?;
+    broker.role.set_readable();
     Ok(Some(begin))
 }
 
@@ -320,21 +323,21 @@ impl Copied<'_> {
     /// Tells the master what is durable here, as soon as it is, and that we are there.
     async fn report(&self, to: &mut OwnedWriteHalf) -> Result<(), SlaveError> {
         let store = &self.broker.store;
-        let mut told = None;
+        let (mut told, mut beat_due) = (None, Instant::now());
         loop {
             let news = store.news().notified();
             tokio::pin!(news);
             news.as_mut().enable();
             // A master of RocketMQ's reads only the last of several numbers: what was asked for must not be taken back.
-            let local = store.local().max(self.asked);
-            if told != Some(local) {
-                within(CLASSIC_SILENCE, to.write_u64(local)).await?;
-                told = Some(local);
+            let durable = if plant::is(Plant::SlaveAckBeforeFlush) { store.end() } else { store.local() };
+            let local = durable.max(self.asked);
+            if told == Some(local) && Instant::now() < beat_due {
+                let _ = tokio::time::timeout_at(beat_due, news).await;
                 continue;
             }
-            if tokio::time::timeout(BEAT, news).await.is_err() {
-                within(CLASSIC_SILENCE, to.write_u64(local)).await?;
-            }
+            within(CLASSIC_SILENCE, to.write_u64(local)).await?;
+            told = Some(local);
+            beat_due = Instant::now() + BEAT;
         }
     }
 }
