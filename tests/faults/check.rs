@@ -66,13 +66,33 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Broken promises by name.
+    fn broken(&self) -> [(&'static str, usize); 10] {
+        [
+            ("lost", self.lost),
+            ("reordered", self.reordered),
+            ("double masters", self.double_masters),
+            ("stored too often", self.excess),
+            ("phantoms", self.phantoms),
+            ("offsets changed", self.changed),
+            ("offsets missing", self.gaps),
+            ("queues differ", self.differing),
+            ("not flushed", self.unflushed),
+            ("commits back", self.offsets_back),
+        ]
+    }
+
     /// Whether a promise was broken.
     #[must_use]
     pub fn is_breach(&self) -> bool {
-        let Self { lost, reordered, double_masters, excess, phantoms, .. } = self;
-        let Self { changed, gaps, differing, unflushed, offsets_back, .. } = self;
-        lost + reordered + double_masters + excess + phantoms > 0
-            || changed + gaps + differing + unflushed + offsets_back > 0
+        self.broken().iter().any(|(_, count)| *count > 0)
+    }
+
+    /// The broken promises, counted.
+    #[must_use]
+    pub fn counts(&self) -> String {
+        let broken = self.broken().into_iter().filter(|(_, count)| *count > 0);
+        broken.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
     }
 
     pub(super) fn tell(&mut self, fault: impl FnOnce() -> String) {

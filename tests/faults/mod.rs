@@ -45,12 +45,16 @@ impl Run {
         }
     }
 
-    /// Runs all rounds, one after the other, and prints what they came to; tells whether all were well. Daemons die with
-    /// the calling thread.
+    /// Runs all rounds, one after the other, and prints what they came to; tells whether all were well. A planted bug has
+    /// to be found once. Daemons die with the calling thread.
     pub async fn go(&self, manner: &round::Manner) -> bool {
         let mut table = Table::open();
         for (round, plan) in self.plans() {
-            table.enter(round, &round::run(&plan, manner).await);
+            let report = round::run(&plan, manner).await;
+            table.enter(round, &report);
+            if report.is_breach() && manner.plant.is_some() {
+                break;
+            }
         }
         table.close()
     }

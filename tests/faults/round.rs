@@ -1,5 +1,6 @@
 //! One round: a cluster under load and faults, then healed, read and judged.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::check::{Copy, Place as Stored, Verdict, check};
 use super::cluster::{Cluster, Failover};
 use super::consume::{Consumers, Farewell, ask};
-use super::history::{Moment, Records};
+use super::history::{Lane, Moment, Records, Seen, Send};
 use super::load::{QUEUES, TOPIC, World};
 use super::proxy::{Member, Node, group_name};
 use super::schedule::{Kind, Plan};
@@ -196,7 +197,7 @@ impl Recovery<'_> {
         let cluster = self.cluster;
         let probe = async || {
             cluster.world.history.read(|records| {
-                let seen: std::collections::HashSet<Id> = records.seen.iter().filter_map(|seen| seen.id).collect();
+                let seen: HashSet<Id> = records.seen.iter().filter_map(|seen| seen.id).collect();
                 records.acknowledged().all(|(send, ..)| seen.contains(&send.id))
             })
         };
@@ -254,12 +255,13 @@ fn gaps(records: &Records, groups: u8, failovers: &[Failover]) -> (Duration, Vec
         let settled = failover.at + 20_000;
         let next = of.partition_point(|answer| *answer < settled);
         let (before, after) = (next.checked_sub(1)?, *of.get(next)?);
-        let first = records.answers(failover.group).find(|send| send.ended >= settled)?;
-        let seen = records.seen.iter().find(|seen| {
-            let from_next = |id: Id| records.acknowledged().any(|(send, ..)| send.id == id && send.ended >= settled);
-            seen.group == failover.group && seen.at > settled && seen.id.is_some_and(from_next)
-        });
-        let resumed = seen.map(|seen| Duration::from_micros(seen.at.saturating_sub(first.ended)));
+        let of_next = |send: &Send| send.member.group == failover.group && send.ended >= settled;
+        let stored = records.acknowledged().filter(|(send, ..)| of_next(send));
+        let stored: HashSet<(u8, i64)> = stored.map(|(send, offset, _)| (Lane::of(send.id).queue, offset)).collect();
+        let is_next = |seen: &&Seen| seen.group == failover.group && stored.contains(&(seen.queue, seen.offset));
+        let resumed = records.seen.iter().find(is_next);
+        // A delivery may overtake its acknowledgement.
+        let resumed = resumed.map(|seen| Duration::from_micros(seen.at.saturating_sub(after)));
         Some(Cost { is_alone: failover.is_alone, gap: Duration::from_micros(after - of[before]), resumed })
     };
     (Duration::from_micros(longest), failovers.iter().filter_map(cost).collect())

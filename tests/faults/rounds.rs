@@ -12,7 +12,7 @@ async fn a_cluster_keeps_its_promises() {
     let seed =
         std::env::var("ORBITMQ_FAULTS_SEED").map_or_else(|_| fastrand::u64(..) >> 24, |text| text.parse().unwrap());
     println!("ORBITMQ_FAULTS_SEED={seed}");
-    let run = Run { rounds: 10, seed, seconds: 12, wishes: Wishes { members: Some(1), ..Wishes::default() } };
+    let run = Run { rounds: 10, seed, seconds: 12, wishes: Wishes::default() };
     let manner = Manner { program: TESTD.to_owned(), ..Manner::default() };
     assert!(run.go(&manner).await, "a promise was broken; ORBITMQ_FAULTS_SEED={seed}");
 }

@@ -57,7 +57,7 @@ impl Table {
         );
         if report.is_breach() {
             self.breaches += 1;
-            println!("      {verdict:?}");
+            println!("      {}", verdict.counts());
             verdict.told.iter().chain(&report.trouble).for_each(|text| println!("      {text}"));
             plan.faults.iter().for_each(|fault| println!("      {fault}"));
         }
