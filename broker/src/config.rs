@@ -7,19 +7,22 @@ use std::time::Duration;
 use clap::Parser;
 use orbitmq_common::config::{ByteSize, ConfigError, Key, Settings};
 use orbitmq_common::name;
+use orbitmq_common::net::network::Addresses;
 use orbitmq_common::telemetry::LogFormat;
 
+use crate::memory;
 use crate::replica::role::MasterAddress;
 use crate::store::options::{Flush, Options, Retention};
 
 mod replication;
 pub use replication::{Acknowledge, RoleSetting};
 
-const KEYS: [Key; 41] = [
+const KEYS: [Key; 43] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
     Key { name: "advertise", aliases: &["brokerIP1"] },
+    Key { name: "advertise_networks", aliases: &[] },
     Key { name: "nameserver", aliases: &["namesrvAddr"] },
     Key { name: "cluster", aliases: &["brokerClusterName"] },
     Key { name: "name", aliases: &["brokerName"] },
@@ -52,6 +55,7 @@ const KEYS: [Key; 41] = [
     Key { name: "max_in_flight", aliases: &[] },
     Key { name: "max_connections", aliases: &[] },
     Key { name: "long_polling", aliases: &["longPollingEnable"] },
+    Key { name: "slave_read_after", aliases: &["accessMessageInMemoryMaxRatio"] },
     Key { name: "trace_topic", aliases: &["traceTopicEnable"] },
     Key { name: "lease", aliases: &[] },
     Key { name: "monitor", aliases: &[] },
@@ -140,6 +144,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Host, or host:port, given to clients; `None`: the listening address.
     pub advertise: Option<String>,
+    /// Addresses given to clients in certain networks instead.
+    pub advertise_networks: Addresses,
     /// Name servers, `host:port` each.
     pub nameservers: Vec<String>,
     /// Name of the cluster.
@@ -184,6 +190,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Whether pulls may wait for messages.
     pub long_polling: bool,
+    /// A reader so many bytes behind the end of the log is sent to a slave.
+    pub slave_read_after: u64,
     /// Whether the topic of message traces exists.
     pub trace_topic: bool,
     /// After so long without a heartbeat name servers drop this broker.
@@ -205,6 +213,7 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
+            advertise_networks: Addresses::default(),
             nameservers,
             cluster: "DefaultCluster".to_owned(),
             name: "broker-a".to_owned(),
@@ -227,6 +236,7 @@ impl Config {
             max_message_size: 4 << 20,
             max_connections: 65_536,
             long_polling: true,
+            slave_read_after: memory::percent(40),
             trace_topic: false,
             lease: Duration::from_secs(5),
             monitor: None,
@@ -276,6 +286,11 @@ impl Config {
         let mut config = Self::local(data_dir, Vec::new());
         config.listen = listen(settings)?;
         config.advertise = settings.get("advertise")?;
+        if let Some(text) = settings.text("advertise_networks") {
+            let networks = text.parse::<Addresses>();
+            config.advertise_networks =
+                networks.map_err(|error| settings.refuse("advertise_networks", &error.to_string()))?;
+        }
         if let Some(list) = settings.get::<Vec<String>>("nameserver")? {
             if list.iter().any(|address| address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()))
             {
@@ -297,6 +312,10 @@ impl Config {
         config.auto_create_groups = truth("auto_create_groups")?.unwrap_or(true);
         config.long_polling = truth("long_polling")?.unwrap_or(true);
         config.trace_topic = truth("trace_topic")?.unwrap_or(false);
+        if let Some(text) = settings.text("slave_read_after") {
+            config.slave_read_after =
+                memory::parse(text).map_err(|cause| settings.refuse("slave_read_after", &cause))?;
+        }
         if let Some(queues) = settings.get("default_topic_queues")? {
             if !(1..=1024).contains(&queues) {
                 return Err(settings.refuse("default_topic_queues", "expected 1 to 1024"));

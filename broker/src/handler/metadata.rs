@@ -61,7 +61,7 @@ async fn tell(broker: &Arc<Broker>, asked: Follow) -> Result<(u64, News), DbErro
         }
     }
     // Rows are read while they change. What changes after this number is told afterwards, so that in the end all fits.
-    let number = broker.db.newest();
+    let number = broker.db.begin();
     broker.db.stored(number).await?;
     Ok((number, page(broker, start(replicated().next())).await?))
 }

@@ -38,6 +38,8 @@ pub enum Tree {
     Offsets,
     /// How far each delay level was delivered.
     Delay,
+    /// Deleted topics, with the log offset up to which their messages are gone.
+    Deletions,
     /// Which mastership wrote which part of the log; this broker's own.
     Epochs,
     /// Facts about this directory.
@@ -48,8 +50,16 @@ pub enum Tree {
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::Topics, Self::Groups, Self::Offsets, Self::Delay, Self::Epochs, Self::About, Self::Taken];
+    pub const ALL: [Self; 8] = [
+        Self::Deletions,
+        Self::Topics,
+        Self::Groups,
+        Self::Offsets,
+        Self::Delay,
+        Self::Epochs,
+        Self::About,
+        Self::Taken,
+    ];
 
     /// Whether slaves have the same; what concerns one directory alone does not follow.
     #[must_use]
@@ -71,6 +81,7 @@ impl Tree {
             Self::Groups => "groups",
             Self::Offsets => "offsets",
             Self::Delay => "delay",
+            Self::Deletions => "deletions",
             Self::Epochs => "epochs",
             Self::About => "about",
             Self::Taken => "taken",
@@ -211,15 +222,21 @@ impl Db {
         self.shared.pending.lock().newest
     }
 
+    /// Keeps changes from now on for those who follow; returns the number of the newest before.
+    pub fn begin(&self) -> u64 {
+        let mut pending = self.shared.pending.lock();
+        let newest = pending.newest;
+        pending.feed.begin(newest);
+        newest
+    }
+
     /// Stored changes after `since` of `instance`, or the first of them, with the number up to which these are all. `None`: not
     /// all of them are known any more, only the rows as they are.
     #[must_use]
     pub fn since(&self, instance: u64, since: u64) -> Option<(u64, Vec<Change>)> {
         let stored = self.shared.stored_number();
-        let mut pending = self.shared.pending.lock();
-        let newest = pending.newest;
-        pending.feed.ask(newest);
-        let known = instance == self.instance && since <= newest && pending.feed.reaches(since);
+        let pending = self.shared.pending.lock();
+        let known = instance == self.instance && pending.feed.reaches(since);
         known.then(|| pending.feed.since(since, stored))
     }
 

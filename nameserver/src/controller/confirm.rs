@@ -1,6 +1,7 @@
 //! Confirms that this member still leads the quorum: one round for everybody who waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use openraft::error::{CheckIsLeaderError, RaftError};
 use openraft::{BasicNode, LogId};
@@ -13,6 +14,8 @@ use crate::controller::state::Reign;
 
 /// A round may fail because answers came late; so many are tried.
 const ROUNDS: u32 = 3;
+
+const GATHER: Duration = Duration::from_millis(5);
 
 type Confirmed = Result<Reign, ControllerError>;
 
@@ -56,6 +59,8 @@ impl Confirm {
                 () = stop.cancelled() => break,
                 () = self.wake.notified() => {}
             }
+            // Renewals come at any time: those of a moment share a round.
+            tokio::time::sleep(GATHER).await;
             let number = self.came.load(Ordering::SeqCst);
             let outcome = tokio::select! {
                 () = stop.cancelled() => break,

@@ -26,6 +26,11 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Its length, as brokers are told it.
+    pub fn lease_ms(self) -> u64 {
+        u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// So long after the last sign of life a master has certainly stopped.
     pub fn until_deposed(self) -> Duration {
         self.lease + self.lease / MARGIN_PART
@@ -43,6 +48,8 @@ pub struct Seen {
     pub address: String,
     /// How far its log goes: newest epoch, end.
     pub log: (i32, u64),
+    /// Its store; 0: it never told.
+    pub store: u64,
     /// Incarnations of the member that have certainly ended; a renewal of theirs was under way for long.
     ended: Vec<u64>,
 }
@@ -77,12 +84,17 @@ impl Leases {
     }
 
     /// Begins anew under another leadership; what earlier ones heard no longer counts.
-    pub fn begin(&mut self, reign: Reign, now: Instant) -> bool {
+    pub fn begin(&mut self, reign: Reign, terms: Terms, now: Instant) -> bool {
         let new = reign > self.reign;
         if new {
-            *self = Self { reign, ..Self::new(self.terms, now) };
+            *self = Self { reign, ..Self::new(terms, now) };
         }
         new
+    }
+
+    /// How long they are.
+    pub fn terms(&self) -> Terms {
+        self.terms
     }
 
     /// The leadership whose leases these are.
@@ -138,7 +150,7 @@ impl Leases {
             }
         }
         let log = (renewal.log_epoch, renewal.log_end);
-        let seen = Seen { at, process, address: renewal.address.clone(), log, ended };
+        let seen = Seen { at, process, address: renewal.address.clone(), log, store: renewal.store, ended };
         self.seen.entry(name.clone()).or_default().insert(renewal.id, seen);
         Ok(())
     }
@@ -156,6 +168,7 @@ impl Leases {
             process: master,
             address: group.members.get(&master.id).map(|member| member.address.clone()).unwrap_or_default(),
             log: (0, 0),
+            store: 0,
             ended: Vec::new(),
         });
         if seen.process != master {

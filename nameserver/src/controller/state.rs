@@ -6,6 +6,10 @@ use orbitmq_common::protocol::body::controller::{GroupView, Replica, SetChange};
 use orbitmq_common::protocol::code::response;
 use serde::{Deserialize, Serialize};
 
+/// Bounds of what strangers can make the quorum keep.
+const MAX_GROUPS: usize = 10_000;
+const MAX_MEMBERS: usize = 64;
+
 /// One leadership of the quorum. No two are alike.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reign {
@@ -88,6 +92,8 @@ pub enum Change {
     Elect(Election),
     /// The master says who has everything.
     SetInSync(SetChange),
+    /// From now on leases may be so long, ms.
+    Lease(u64),
 }
 
 /// An election as its leader saw the group. Whatever has changed since makes it void.
@@ -124,6 +130,8 @@ fn refused(code: i32, remark: impl Into<String>) -> Result<(), Refused> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     groups: BTreeMap<Name, Group>,
+    /// The longest lease that was ever promised, ms: a leader with a shorter one in its settings must wait for it all the same.
+    lease_ms: u64,
 }
 
 impl State {
@@ -137,12 +145,26 @@ impl State {
         self.groups.iter()
     }
 
+    /// How long leases are, ms.
+    pub fn lease_ms(&self) -> u64 {
+        self.lease_ms
+    }
+
     /// Makes a change that was written under `reign`. Depends on nothing but the state and its arguments: every member of the
     /// quorum must come to the same end.
     pub fn apply(&mut self, change: &Change, reign: Reign) -> Result<(), Refused> {
         match change {
             Change::Register { group, process, member } => {
-                self.groups.entry(group.clone()).or_default().register(*process, member);
+                if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(group) {
+                    return refused(
+                        response::CONTROLLER_INVALID_REQUEST,
+                        format!("there are {MAX_GROUPS} groups already"),
+                    );
+                }
+                self.groups.entry(group.clone()).or_default().register(*process, member)
+            }
+            Change::Lease(ms) => {
+                self.lease_ms = self.lease_ms.max(*ms);
                 Ok(())
             }
             Change::Elect(election) => {
@@ -182,7 +204,13 @@ impl Group {
         })
     }
 
-    fn register(&mut self, process: Process, member: &Member) {
+    fn register(&mut self, process: Process, member: &Member) -> Result<(), Refused> {
+        if self.members.len() >= MAX_MEMBERS && !self.members.contains_key(&process.id) {
+            return refused(
+                response::CONTROLLER_INVALID_REQUEST,
+                format!("the group has {MAX_MEMBERS} members already"),
+            );
+        }
         let first = self.members.is_empty();
         let known = self.members.entry(process.id).or_default();
         let replaced = known.store != 0 && member.store != 0 && known.store != member.store;
@@ -195,6 +223,7 @@ impl Group {
             self.set_epoch += 1;
             self.master = self.master.filter(|master| master.id != process.id);
         }
+        Ok(())
     }
 
     fn install(&mut self, master: Process) {
