@@ -29,6 +29,7 @@ mod found;
 pub mod leases;
 pub mod members;
 pub mod network;
+pub mod plant;
 pub mod raft;
 pub mod refusal;
 pub mod state;
