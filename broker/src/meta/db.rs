@@ -9,7 +9,6 @@
 //! ```
 //! Followers are told only what survives the end of this process: what they have never is what their master has forgotten.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::meta::feed::{Change, Feed};
+use crate::meta::followers::Followers;
 use crate::meta::rows::{self, Changes, Opened};
 
 /// Changes that nobody waits for are gathered for this long.
@@ -42,6 +42,8 @@ pub enum Tree {
     Deletions,
     /// Which mastership wrote which part of the log; this broker's own.
     Epochs,
+    /// Offsets that an administrator set and the group has yet to follow; keys as of [`Self::Offsets`].
+    Resets,
     /// Facts about this directory.
     About,
     /// Offsets that were committed here while another broker was the master, and does not have yet.
@@ -50,12 +52,13 @@ pub enum Tree {
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Deletions,
         Self::Topics,
         Self::Groups,
         Self::Offsets,
         Self::Delay,
+        Self::Resets,
         Self::Epochs,
         Self::About,
         Self::Taken,
@@ -83,6 +86,7 @@ impl Tree {
             Self::Delay => "delay",
             Self::Deletions => "deletions",
             Self::Epochs => "epochs",
+            Self::Resets => "resets",
             Self::About => "about",
             Self::Taken => "taken",
         }
@@ -118,8 +122,6 @@ struct Shared {
     pending: Mutex<Pending>,
     wake: Condvar,
     stored: watch::Sender<Result<u64, DbError>>,
-    /// Newest change that each follower has stored.
-    followers: watch::Sender<HashMap<i64, u64>>,
 }
 
 /// The lasting metadata.
@@ -127,6 +129,7 @@ pub struct Db {
     shared: Arc<Shared>,
     /// Drawn at each opening: numbers of changes mean something only together with it.
     instance: u64,
+    followers: Followers,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -144,13 +147,13 @@ impl Db {
             pending: Mutex::default(),
             wake: Condvar::new(),
             stored: watch::channel(Ok(0)).0,
-            followers: watch::Sender::default(),
         });
         let writing = Arc::clone(&shared);
         let writer =
             std::thread::Builder::new().name("metadata".to_owned()).spawn(move || writing.write_until_stopped());
         let writer = writer.map_err(|error| failed(error.to_string()))?;
-        Ok(Self { shared, instance: fastrand::u64(1..), writer: Mutex::new(Some(writer)) })
+        let (instance, followers) = (fastrand::u64(1..), Followers::default());
+        Ok(Self { shared, instance, followers, writer: Mutex::new(Some(writer)) })
     }
 
     /// Everything in a tree.
@@ -253,27 +256,10 @@ impl Db {
         let _ = stored.wait_for(|state| state.as_ref().is_ok_and(|done| *done > number)).await;
     }
 
-    /// Notes what a follower has stored. `None`: it has begun anew.
-    pub fn follower_has(&self, member: i64, number: Option<u64>) {
-        self.shared.followers.send_if_modified(|followers| match number {
-            None => followers.remove(&member).is_some(),
-            Some(number) => {
-                let known = followers.entry(member).or_default();
-                let more = number > *known;
-                *known = number.max(*known);
-                more
-            }
-        });
-    }
-
-    /// Waits until the change with this number survives the end of each of these followers. Waits for ever if one does not come.
-    pub async fn replicated(&self, number: u64, members: &[i64]) {
-        let has = |followers: &HashMap<i64, u64>| {
-            members.iter().all(|member| followers.get(member).is_some_and(|has| *has >= number))
-        };
-        let mut followers = self.shared.followers.subscribe();
-        // It ends only with the sender, which is ours.
-        let _ = followers.wait_for(has).await;
+    /// Those who follow, and how far each of them has stored the changes.
+    #[must_use]
+    pub fn followers(&self) -> &Followers {
+        &self.followers
     }
 
     /// Waits until the change with this number survives the end of the process.
