@@ -37,6 +37,12 @@ impl Refusal {
         Self::new(response::TOPIC_NOT_EXIST, format!("topic '{topic}' does not exist at this broker; {cure}"))
     }
 
+    /// The answer to a request that was done, but not as well as it should have been: it keeps what it says.
+    #[must_use]
+    pub fn mark(self, answer: Frame) -> Frame {
+        Frame { code: self.code, ..answer }.with_remark(self.remark)
+    }
+
     /// The answer that carries this refusal.
     #[must_use]
     pub fn answer(self, request: &Frame) -> Frame {
@@ -100,6 +106,7 @@ impl From<AppendError> for Refusal {
             AppendError::Poisoned(_)
             | AppendError::DiskFull { .. }
             | AppendError::Reserve { .. }
+            | AppendError::Elsewhere { .. }
             | AppendError::Closed => response::SERVICE_NOT_AVAILABLE,
         };
         let prefix = if code == response::SYSTEM_BUSY { "[REJECTREQUEST]" } else { "" };

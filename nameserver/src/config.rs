@@ -7,7 +7,10 @@ use clap::Parser;
 use orbitmq_common::config::{ConfigError, Key, Settings};
 use orbitmq_common::telemetry::LogFormat;
 
+use crate::config::controller::ControllerConfig;
 use crate::options::{SWITCHES, Switches};
+
+pub mod controller;
 
 /// RocketMQ's port for name servers.
 const PORT: u16 = 9876;
@@ -64,9 +67,18 @@ pub struct Args {
     /// Address and port to listen on [default: 0.0.0.0:9876].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
-    /// Directory of the key-value settings; without one they end with the process.
+    /// Directory of the key-value settings and of the controller; without one they end with the process.
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<String>,
+    /// Number of this name server in the controller quorum; without one it has no controller.
+    #[arg(long, value_name = "NUMBER")]
+    pub controller_id: Option<String>,
+    /// Number and address of every name server of the controller quorum, this one included.
+    #[arg(long, value_name = "1=HOST:PORT,...")]
+    pub controller_peers: Option<String>,
+    /// How long a master may acknowledge after it last heard from the controller [default: 1500ms].
+    #[arg(long, value_name = "TIME")]
+    pub controller_lease: Option<String>,
     /// What to log: a level, or directives such as info,orbitmq_nameserver=debug [default: info].
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
@@ -85,6 +97,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Directory of the key-value settings; `None`: they end with the process.
     pub data_dir: Option<PathBuf>,
+    /// The controller in this name server.
+    pub controller: Option<ControllerConfig>,
     /// Connections that may be open at once; further ones wait.
     pub max_connections: usize,
     /// How this server behaves, unless that was changed while it ran.
@@ -96,6 +110,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)),
             data_dir: None,
+            controller: None,
             max_connections: MAX_CONNECTIONS,
             switches: Switches::default(),
         }
@@ -119,6 +134,7 @@ impl Daemon {
     /// Gathers the settings of all sources.
     pub fn gather(args: Args, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut keys = vec![LISTEN, LISTEN_PORT, DATA_DIR, MAX_CONNECTIONS_KEY, LOG, LOG_FORMAT];
+        keys.extend(controller::KEYS);
         keys.extend(SWITCHES.iter().map(|switch| switch.key));
         let settings = Settings::gather(&keys, &IGNORED, args.config.as_deref(), environment, flags(&args))?;
         Self::read(&settings)
@@ -133,6 +149,7 @@ impl Daemon {
             server.listen = listen;
         }
         server.data_dir = settings.get(DATA_DIR.name)?;
+        server.controller = ControllerConfig::read(settings, server.data_dir.as_deref())?;
         match settings.get(MAX_CONNECTIONS_KEY.name)? {
             Some(0) => return Err(settings.refuse(MAX_CONNECTIONS_KEY.name, "expected at least 1")),
             Some(connections) => server.max_connections = connections,
@@ -159,6 +176,9 @@ fn flags(args: &Args) -> Vec<(String, String, String)> {
     let named = [
         (LISTEN.name, &args.listen),
         (DATA_DIR.name, &args.data_dir),
+        (controller::ID.name, &args.controller_id),
+        (controller::PEERS.name, &args.controller_peers),
+        (controller::LEASE.name, &args.controller_lease),
         (LOG.name, &args.log),
         (LOG_FORMAT.name, &args.log_format),
     ];

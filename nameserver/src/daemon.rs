@@ -25,7 +25,9 @@ fn start(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let daemon = Daemon::gather(args, environment)?;
-    telemetry::start(&daemon.log, daemon.log_format)?;
+    // The consensus tells everything that it does; what matters of it the controller tells itself.
+    let quiet = if daemon.log.contains("openraft") { "" } else { ",openraft=off" };
+    telemetry::start(&format!("{}{quiet}", daemon.log), daemon.log_format)?;
     for key in &daemon.ignored {
         tracing::info!(%key, "setting of RocketMQ without meaning here");
     }

@@ -2,6 +2,7 @@
 
 mod answers;
 pub mod config;
+mod controller;
 pub mod daemon;
 mod dispatch;
 mod expiry;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answers::Answers;
 use crate::config::Config;
+use crate::controller::{self, Controller};
 use crate::dispatch::Dispatch;
 use crate::expiry;
 use crate::handler::Parts;
@@ -28,6 +29,9 @@ pub enum StartError {
     /// The settings do not open.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The controller does not start.
+    #[error(transparent)]
+    Controller(#[from] controller::StartError),
 }
 
 /// A name server in this process. Dropping it leaves it running until the process ends; [`Node::shutdown`] stops it.
@@ -37,6 +41,7 @@ pub struct Node {
     pub addr: SocketAddr,
     stop: CancellationToken,
     settings: Arc<Settings>,
+    controller: Option<Arc<Controller>>,
     connections: JoinHandle<()>,
     leases: JoinHandle<()>,
 }
@@ -52,12 +57,17 @@ impl Node {
     pub async fn start_on(listener: TcpListener, config: Config) -> Result<Self, StartError> {
         let addr = listener.local_addr()?;
         let settings = Arc::new(open_settings(config.data_dir.clone()).await?);
+        let controller = match &config.controller {
+            Some(config) => Some(Controller::start(config).await?),
+            None => None,
+        };
         let routes = Arc::new(RouteTable::default());
         let parts = Parts {
             routes: Arc::clone(&routes),
             settings: Arc::clone(&settings),
             options: Arc::new(Options::new(changed_before(&settings, config.switches))),
             answers: Arc::new(Answers::default()),
+            controller: controller.clone(),
         };
         let stop = CancellationToken::new();
         let handler = Arc::new(Dispatch::new(parts));
@@ -65,11 +75,19 @@ impl Node {
         let connections = tokio::spawn(connections);
         let leases = tokio::spawn(expiry::run(routes, stop.clone()));
         tracing::info!(%addr, data_dir = ?config.data_dir, "name server accepts");
-        Ok(Self { addr, stop, settings, connections, leases })
+        Ok(Self { addr, stop, settings, controller, connections, leases })
     }
 
-    /// Accepts nothing more, ends the connections, brings the settings to disk.
+    #[cfg(test)]
+    pub(crate) fn controller(&self) -> Option<&Arc<Controller>> {
+        self.controller.as_ref()
+    }
+
+    /// Leaves the controller quorum to the others, accepts nothing more, ends the connections, brings the settings to disk.
     pub async fn shutdown(self) {
+        if let Some(controller) = &self.controller {
+            controller.shutdown().await;
+        }
         self.stop.cancel();
         for task in [self.connections, self.leases] {
             if let Err(error) = task.await {

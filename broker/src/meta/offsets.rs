@@ -15,6 +15,7 @@ use crate::meta::db::{Db, DbError, Tree};
 use crate::meta::kept::Kept;
 use crate::meta::resets::Resets;
 use crate::meta::taken::Taken;
+use crate::plant::{self, Plant};
 
 type Queues = BTreeMap<i32, i64>;
 type Groups = HashMap<String, Queues>;
@@ -267,6 +268,7 @@ impl Kept for Offsets {
             tracing::error!(?key, ?value, "an offset of the master's does not parse; skipped");
             return;
         };
+        let master = if plant::is(Plant::OffsetBack) { master.map(|offset| offset / 2) } else { master };
         let mut table = self.table.write();
         let here = table.get(topic).and_then(|groups| groups.get(group)?.get(&queue)).copied();
         if !self.taken.stands(key, here, master) && here != master {

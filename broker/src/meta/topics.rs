@@ -38,6 +38,10 @@ impl Version {
             version.timestamp = now_ms();
         });
     }
+
+    fn set_state(&self, state_version: i64) {
+        self.0.send_modify(|version| version.state_version = state_version);
+    }
 }
 
 /// The topics.
@@ -64,6 +68,11 @@ impl Topics {
             }
         }
         Ok(Self { table: RwLock::new(table), creating: Mutex::default(), version: Version::new(), db })
+    }
+
+    /// Notes the mastership under which the table changes: name servers believe the newest.
+    pub fn set_state_version(&self, state_version: i64) {
+        self.version.set_state(state_version);
     }
 
     /// A topic's settings.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use orbitmq_common::net::network::is_host_and_port;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::fields::FieldError;
 use orbitmq_common::protocol::relaxed::BodyError;
 
 use crate::answers::Answers;
+use crate::controller::Controller;
+use crate::controller::refusal::ControllerError;
 use crate::options::{OptionError, Options};
 use crate::routes::RouteTable;
 use crate::routes::members::Identity;
@@ -14,6 +17,7 @@ use crate::settings::{Settings, SettingsError};
 
 pub mod cluster;
 pub mod config;
+pub mod controller;
 pub mod heartbeat;
 pub mod kv;
 pub mod permission;
@@ -32,6 +36,8 @@ pub struct Parts {
     pub options: Arc<Options>,
     /// Encoded routes.
     pub answers: Arc<Answers>,
+    /// The controller, if this name server has one.
+    pub controller: Option<Arc<Controller>>,
 }
 
 /// A request is not done: the answer's code, and a remark with cause and cure.
@@ -76,6 +82,12 @@ impl From<SettingsError> for Refusal {
     }
 }
 
+impl From<ControllerError> for Refusal {
+    fn from(error: ControllerError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
 impl From<OptionError> for Refusal {
     fn from(error: OptionError) -> Self {
         match error {
@@ -92,9 +104,7 @@ fn identity<'a>(cluster: &'a str, name: &'a str, addr: &'a str, id: i64) -> Resu
             return Err(Refusal::invalid(format!("{field} is empty: give the broker one in its configuration")));
         }
     }
-    let port =
-        addr.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
-    if port.is_none() || addr.contains([',', '"', '{', '}']) || addr.contains(char::is_whitespace) {
+    if !is_host_and_port(addr) {
         let shown: String = addr.chars().take(80).collect();
         return Err(Refusal::invalid(format!("brokerAddr '{shown}' is not host:port as clients could reach it")));
     }

@@ -31,7 +31,7 @@ pub enum SettleError {
 /// See [`SettleError`].
 pub async fn settled(broker: &Broker, number: u64) -> Result<(), SettleError> {
     broker.db.stored(number).await?;
-    settled_at(broker, number, in_sync_members(broker)).await
+    settled_at(broker, number, broker.in_sync_members()).await
 }
 
 /// Waits until all changes so far survive a power cut here, and the end of every in-sync slave in `sync-replica`.
@@ -41,15 +41,10 @@ pub async fn settled(broker: &Broker, number: u64) -> Result<(), SettleError> {
 pub async fn synced(broker: &Broker) -> Result<(), SettleError> {
     let number = broker.db.newest();
     broker.db.sync().await?;
-    settled_at(broker, number, in_sync_members(broker)).await
+    settled_at(broker, number, broker.in_sync_members()).await
 }
 
 pub(super) async fn settled_at(broker: &Broker, number: u64, members: Vec<i64>) -> Result<(), SettleError> {
     let replicated = tokio::time::timeout(DEADLINE, broker.db.followers().replicated(number, &members)).await;
     replicated.map_err(|_| SettleError::Slaves { members })
-}
-
-/// Slaves without which nothing is acknowledged: none, unless this is the master in `sync-replica`.
-fn in_sync_members(_: &Broker) -> Vec<i64> {
-    Vec::new()
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 mod history;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, RoleSetting};
 use crate::meta::db::Tree;
 use crate::meta::offsets::encode_key;
 use crate::node::Node;
@@ -31,6 +31,9 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn start(dir: &Path, id: i64, listen: Option<SocketAddr>) -> Node {
     let mut config = Config::local(dir, Vec::new());
     config.id = id;
+    if id > 0 {
+        config.role = RoleSetting::Slave;
+    }
     config.listen = listen.unwrap_or(config.listen);
     config.store.segment_size = 16 << 20;
     config.store.index = Some(IndexSize { slots: 1000, entries: 4000 });
@@ -48,11 +51,11 @@ impl Slave {
     async fn start(dir: &Path, master: SocketAddr) -> Self {
         let node = start(dir, 1, None).await;
         let stop = CancellationToken::new();
-        let follower = tokio::spawn(follow(Arc::clone(node.broker()), master.to_string(), stop.clone()));
+        let follower = tokio::spawn(follow(node.broker(), master.to_string(), stop.clone()));
         Self { node, stop, follower }
     }
 
-    fn broker(&self) -> &Arc<Broker> {
+    fn broker(&self) -> Arc<Broker> {
         self.node.broker()
     }
 
@@ -135,7 +138,7 @@ fn every_tree_that_replicates_has_its_working_copy() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let node = start(dir.path(), 0, None).await;
-        let trees: Vec<_> = kept(node.broker()).into_iter().map(Kept::tree).collect();
+        let trees: Vec<_> = kept(&node.broker()).into_iter().map(Kept::tree).collect();
         assert!(Tree::ALL.into_iter().all(|tree| tree.replicates() == trees.contains(&tree)), "{trees:?}");
         node.stop().await;
     });
@@ -146,7 +149,7 @@ async fn changes_and_deletions_follow_within_a_second() {
     let (here, there) = dirs();
     let master = start(here.path(), 0, None).await;
     let slave = Slave::start(there.path(), master.bound()).await;
-    let (from, to) = (master.broker(), slave.broker());
+    let (from, to) = (&master.broker(), &slave.broker());
     until_equal(from, to).await;
 
     let version = to.topics.version();
@@ -188,7 +191,7 @@ async fn a_slave_that_was_away_too_long_or_whose_master_began_anew_gets_everythi
     let slave = Slave::start(there.path(), master.bound()).await;
     master.broker().topics.put(topic("old", 4));
     master.broker().offsets.commit("old", "G", 0, 7);
-    until_equal(master.broker(), slave.broker()).await;
+    until_equal(&master.broker(), &slave.broker()).await;
     slave.stop().await;
 
     // More than the feed keeps, and more than a page.
@@ -199,7 +202,7 @@ async fn a_slave_that_was_away_too_long_or_whose_master_began_anew_gets_everythi
     master.broker().topics.remove("old");
     master.broker().offsets.remove_topic("old");
     let slave = Slave::start(there.path(), master.bound()).await;
-    until_equal(master.broker(), slave.broker()).await;
+    until_equal(&master.broker(), &slave.broker()).await;
     assert_eq!(slave.broker().topics.get("old"), None);
 
     // The slave stays, the master comes again on its port.
@@ -208,7 +211,7 @@ async fn a_slave_that_was_away_too_long_or_whose_master_began_anew_gets_everythi
     let master = start(here.path(), 0, Some(address)).await;
     master.broker().offsets.remove_topic("topic-1");
     master.broker().offsets.commit("topic-2", "G", 0, 1);
-    until_equal(master.broker(), slave.broker()).await;
+    until_equal(&master.broker(), &slave.broker()).await;
     slave.stop().await;
     master.stop().await;
 }
@@ -225,7 +228,7 @@ async fn what_a_slave_was_told_while_the_master_was_away_reaches_the_master() {
         master.broker().offsets.commit("T", "G", queue, 50);
     }
     master.broker().offsets.commit("gone", "G", 0, 50);
-    until_equal(master.broker(), slave.broker()).await;
+    until_equal(&master.broker(), &slave.broker()).await;
     let address = master.bound();
     master.stop().await;
 
@@ -247,7 +250,7 @@ async fn what_a_slave_was_told_while_the_master_was_away_reaches_the_master() {
     held.broker().topics.remove("gone");
     held.broker().offsets.remove_topic("gone");
     held.stop().await;
-    let seen = Arc::clone(slave.broker());
+    let seen = slave.broker();
     let watching = CancellationToken::new();
     let watch = tokio::spawn({
         let watching = watching.clone();
@@ -274,7 +277,7 @@ async fn what_a_slave_was_told_while_the_master_was_away_reaches_the_master() {
         ])
     })
     .await;
-    until_equal(master.broker(), slave.broker()).await;
+    until_equal(&master.broker(), &slave.broker()).await;
     watching.cancel();
     watch.await.unwrap();
     assert_eq!(slave.broker().offsets.get("gone", "G", 0), None);
@@ -285,7 +288,7 @@ async fn what_a_slave_was_told_while_the_master_was_away_reaches_the_master() {
     let (_client, over) = link(&slave.node).await;
     call(&over, commit(&over, "T", 5, 33)).await;
     until("it is told at once", || offsets.get("T", "G", 5) == Some(33)).await;
-    until_equal(master.broker(), slave.broker()).await;
+    until_equal(&master.broker(), &slave.broker()).await;
     slave.stop().await;
     master.stop().await;
 }
@@ -296,7 +299,7 @@ async fn a_commit_is_replicated_once_the_slave_has_stored_it() {
     let master = start(here.path(), 0, None).await;
     master.broker().topics.put(topic("T", 8));
     let slave = Slave::start(there.path(), master.bound()).await;
-    until_equal(master.broker(), slave.broker()).await;
+    until_equal(&master.broker(), &slave.broker()).await;
     let db = &master.broker().db;
     for offset in 0..50 {
         let number = master.broker().offsets.commit("T", "G", 0, offset).unwrap();
@@ -308,8 +311,8 @@ async fn a_commit_is_replicated_once_the_slave_has_stored_it() {
     }
     slave.stop().await;
     let number = master.broker().offsets.commit("T", "G", 0, 99).unwrap();
-    assert!(settle::settled_at(master.broker(), number, Vec::new()).await.is_ok());
-    let refused = settle::settled_at(master.broker(), number, vec![1]).await.unwrap_err();
+    assert!(settle::settled_at(&master.broker(), number, Vec::new()).await.is_ok());
+    let refused = settle::settled_at(&master.broker(), number, vec![1]).await.unwrap_err();
     assert!(refused.to_string().contains("not yet at the in-sync slaves [1]"), "{refused}");
     master.stop().await;
 }
@@ -319,7 +322,7 @@ async fn a_slave_is_not_followed() {
     let (here, there) = dirs();
     let master = start(here.path(), 0, None).await;
     let slave = Slave::start(there.path(), master.bound()).await;
-    until_equal(master.broker(), slave.broker()).await;
+    until_equal(&master.broker(), &slave.broker()).await;
     let (_client, link) = link(&slave.node).await;
     let question = metadata::encode(&Follow { member: 2, ..Follow::default() });
     let frame = link.request(request::FOLLOW_METADATA).with_body(question);
@@ -345,16 +348,16 @@ async fn tables_of_a_broker_of_rocketmqs_are_copied() {
     master.broker().offsets.commit("T", "G", 3, 77);
     master.broker().delay.set(3, 4);
     slave.broker().topics.put(topic("other", 1));
-    copied.copy(slave.broker(), &link).await.unwrap();
-    until_equal(master.broker(), slave.broker()).await;
+    copied.copy(&slave.broker(), &link).await.unwrap();
+    until_equal(&master.broker(), &slave.broker()).await;
     assert_eq!(slave.broker().topics.get("other"), None);
     let version = slave.broker().topics.version();
     master.broker().groups.remove("G");
     master.broker().offsets.remove_topic("T");
     slave.broker().offsets.commit("T", "H", 2, 5);
-    handover::tell(slave.broker(), &link).await.unwrap();
-    copied.copy(slave.broker(), &link).await.unwrap();
-    until_equal(master.broker(), slave.broker()).await;
+    handover::tell(&slave.broker(), &link).await.unwrap();
+    copied.copy(&slave.broker(), &link).await.unwrap();
+    until_equal(&master.broker(), &slave.broker()).await;
     assert_eq!(master.broker().offsets.get("T", "H", 2), Some(5));
     assert_eq!(version, slave.broker().topics.version(), "equal topics are left alone");
     slave.stop().await;

@@ -118,8 +118,11 @@ mod tests {
     }
 
     fn news() -> impl Strategy<Value = News> {
-        let change = ("[a-z]{0,9}", bytes(), proptest::option::of(bytes()))
-            .prop_map(|(tree, key, value)| Change { tree, key, value });
+        let change = ("[a-z]{0,9}", bytes(), proptest::option::of(bytes())).prop_map(|(tree, key, value)| Change {
+            tree,
+            key,
+            value,
+        });
         let page = (
             "[a-z]{0,9}",
             bytes(),

@@ -6,6 +6,7 @@ pub mod heartbeat;
 pub mod kv;
 pub mod metadata;
 pub mod register;
+pub mod replica;
 pub mod route;
 pub mod stats;
 pub mod topic;

@@ -4,9 +4,11 @@
 //! `#[serde(default)]` so that an older sender's shorter array still reads.
 
 pub mod admin;
+pub mod controller;
 pub mod group;
 pub mod nameserver;
 pub mod offset;
 pub mod pull;
 pub mod query;
+pub mod replica;
 pub mod send;

@@ -133,7 +133,7 @@ impl World {
 
     async fn step(self, step: Step) -> Self {
         let mut world = self;
-        let broker = Arc::clone(world.master.broker());
+        let broker = world.master.broker();
         match step {
             Step::Commit { queue } => {
                 let value = world.value();
@@ -183,7 +183,7 @@ impl World {
                 world.master.stop().await;
                 world.master = start(world.dirs.0.path(), 0, Some(address)).await;
             }
-            Step::Settle => until_equal(&broker, world.slave.broker()).await,
+            Step::Settle => until_equal(&broker, &world.slave.broker()).await,
         }
         world
     }
@@ -210,7 +210,7 @@ fn in_the_end_both_are_equal_and_what_was_acknowledged_is_never_older_at_the_sla
                 world = world.step(step).await;
                 world.check();
             }
-            until_equal(world.master.broker(), world.slave.broker()).await;
+            until_equal(&world.master.broker(), &world.slave.broker()).await;
             world.check();
             world.slave.stop().await;
             world.master.stop().await;
