@@ -20,12 +20,10 @@ use tokio::sync::watch;
 
 use crate::meta::feed::{Change, Feed};
 use crate::meta::followers::Followers;
-use crate::meta::rows::{self, Changes, Opened};
+use crate::meta::rows::{self, Changes, Opened, Row};
 
 /// Changes that nobody waits for are gathered for this long.
 const GATHER: Duration = Duration::from_millis(50);
-/// Bytes of rows in one page of a tree; one row always fits.
-const PAGE: usize = 1 << 20;
 
 /// Kinds of metadata; each is a tree of its own. The names are on disk and stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,12 +36,12 @@ pub enum Tree {
     Offsets,
     /// How far each delay level was delivered.
     Delay,
+    /// Offsets that an administrator set and the group has yet to follow; keys as of [`Self::Offsets`].
+    Resets,
     /// Deleted topics, with the log offset up to which their messages are gone.
     Deletions,
     /// Which mastership wrote which part of the log; this broker's own.
     Epochs,
-    /// Offsets that an administrator set and the group has yet to follow; keys as of [`Self::Offsets`].
-    Resets,
     /// Facts about this directory.
     About,
     /// Offsets that were committed here while another broker was the master, and does not have yet.
@@ -84,9 +82,9 @@ impl Tree {
             Self::Groups => "groups",
             Self::Offsets => "offsets",
             Self::Delay => "delay",
+            Self::Resets => "resets",
             Self::Deletions => "deletions",
             Self::Epochs => "epochs",
-            Self::Resets => "resets",
             Self::About => "about",
             Self::Taken => "taken",
         }
@@ -100,9 +98,6 @@ pub struct DbError {
     path: PathBuf,
     cause: String,
 }
-
-/// Key and value of something stored.
-pub type Row = (Vec<u8>, Vec<u8>);
 
 #[derive(Default)]
 struct Pending {
@@ -161,7 +156,7 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn load(&self, tree: Tree) -> Result<Vec<Row>, DbError> {
-        self.shared.tree(tree)?.iter().map(|row| self.shared.row(row)).collect()
+        rows::all(&self.shared.tree(tree)?).map_err(|error| self.shared.failed(&error))
     }
 
     /// Rows of a tree behind the key `after`, in the order of their keys, and whether these are all. Blocks.
@@ -169,16 +164,7 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn page(&self, tree: Tree, after: &[u8]) -> Result<(Vec<Row>, bool), DbError> {
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        for row in self.shared.tree(tree)?.range::<&[u8], _>(rows::stretch(after, None)) {
-            if bytes >= PAGE {
-                return Ok((found, false));
-            }
-            let row = self.shared.row(row)?;
-            bytes += row.0.len() + row.1.len();
-            found.push(row);
-        }
-        Ok((found, true))
+        rows::page(&self.shared.tree(tree)?, after).map_err(|error| self.shared.failed(&error))
     }
 
     /// Keys of a tree behind `after` up to `last`, or to the end. Blocks.
@@ -186,8 +172,7 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn keys(&self, tree: Tree, after: &[u8], last: Option<&[u8]>) -> Result<Vec<Vec<u8>>, DbError> {
-        let rows = self.shared.tree(tree)?.range::<&[u8], _>(rows::stretch(after, last));
-        rows.map(|row| self.shared.row(row).map(|(key, _)| key)).collect()
+        rows::keys(&self.shared.tree(tree)?, after, last).map_err(|error| self.shared.failed(&error))
     }
 
     /// Notes a change; it is written soon. The number is for [`Db::stored`].
@@ -330,10 +315,6 @@ impl Shared {
             return Err(DbError { path: self.path.clone(), cause });
         };
         opened.tree(tree).cloned().map_err(|error| self.failed(&error))
-    }
-
-    fn row(&self, row: sled::Result<(sled::IVec, sled::IVec)>) -> Result<Row, DbError> {
-        row.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &sled::Error) -> DbError {
