@@ -12,12 +12,14 @@ use orbitmq_common::protocol::body::register::RegisterBody;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::nameserver::{
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRequest, RegisterBrokerRequest,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRequest, RegisterBrokerRequest, RegisterBrokerResponse,
 };
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
+use crate::config::RoleSetting;
+use crate::replica::role::{MasterAddress, Role};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Time to the next attempt after one that failed.
@@ -67,14 +69,20 @@ impl<'b> Announcer<'b> {
 
     async fn run(&mut self) {
         let mut changes = self.broker.topics.changes();
+        let mut roles = self.broker.role.watch();
         let mut beat = tokio::time::interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let changed = tokio::select! {
                 _ = beat.tick() => false,
                 changed = changes.changed() => changed.is_ok(),
+                changed = roles.changed() => changed.is_ok(),
             };
             changes.mark_unchanged();
+            // Who does not know yet whether it is master does not say that it is there.
+            if *roles.borrow_and_update() == Role::Undecided {
+                continue;
+            }
             let result = self.announce(changed).await;
             if result.is_err() {
                 beat.reset_after(RETRY);
@@ -116,7 +124,8 @@ impl<'b> Announcer<'b> {
             cluster_name: broker.config.cluster.as_str().into(),
             broker_addr: broker.address.to_string().into(),
             broker_name: broker.config.name.as_str().into(),
-            broker_id: Some(broker.config.id),
+            broker_id: Some(broker.route_id()),
+            epoch: Some(broker.role.epoch()),
             max_offset: i64::try_from(broker.store.written()).ok(),
             confirm_offset: i64::try_from(broker.store.confirmed()).ok(),
             heartbeat_timeout_mills: Some(lease(broker)),
@@ -130,22 +139,41 @@ impl<'b> Announcer<'b> {
 
     async fn register(&mut self, link: &Link) -> Result<(), AnnounceError> {
         let broker = self.broker;
+        let networks = &broker.config.advertise_networks;
         let body =
             RegisterBody { filter_server_list: Vec::new(), topic_config_serialize_wrapper: broker.topics.snapshot() };
         let fields = RegisterBrokerRequest {
             broker_name: broker.config.name.as_str().into(),
             broker_addr: broker.address.to_string().into(),
             cluster_name: broker.config.cluster.as_str().into(),
-            ha_server_addr: broker.address.to_string().into(),
-            broker_id: broker.config.id,
+            ha_server_addr: broker.ha_address.to_string().into(),
+            broker_id: broker.route_id(),
             heartbeat_timeout_millis: Some(lease(broker)),
             enable_acting_master: Some(false),
+            network_addrs: (!networks.is_empty()).then(|| networks.to_string().into()),
             ..RegisterBrokerRequest::default()
         };
         let frame = link.request(request::REGISTER_BROKER).with_json(&body).with_fields(&fields);
-        accepted(link.call(frame, DEADLINE).await?)?;
+        let answer = accepted(link.call(frame, DEADLINE).await?)?;
+        let told: RegisterBrokerResponse<'_> = answer.fields().unwrap_or_default();
+        self.note_master(&told);
         self.registered = Some((link.peer().id(), Instant::now()));
         Ok(())
+    }
+
+    /// A slave without a controller learns here which master there is.
+    fn note_master(&self, told: &RegisterBrokerResponse<'_>) {
+        let broker = self.broker;
+        let (Some(client), Some(ha)) = (&told.master_addr, &told.ha_server_addr) else { return };
+        if !broker.role.is_slave() || broker.config.role != RoleSetting::Slave || broker.config.master.is_some() {
+            return;
+        }
+        let master = MasterAddress { client: client.to_string(), ha: ha.to_string() };
+        broker.master_named.send_if_modified(|named| {
+            let changed = named.as_ref() != Some(&master);
+            *named = Some(master);
+            changed
+        });
     }
 
     /// Takes this broker out of the routes before it stops answering.
@@ -158,7 +186,7 @@ impl<'b> Announcer<'b> {
             broker_name: self.broker.config.name.as_str().into(),
             broker_addr: self.broker.address.to_string().into(),
             cluster_name: self.broker.config.cluster.as_str().into(),
-            broker_id: self.broker.config.id,
+            broker_id: self.broker.route_id(),
         };
         let frame = link.request(request::UNREGISTER_BROKER).with_fields(&fields);
         if let Err(error) = link.call(frame, LEAVE_DEADLINE).await {

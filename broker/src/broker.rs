@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use orbitmq_common::message::id::UniqueIds;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::advertise::Advertised;
 use crate::config::Config;
 use crate::locks::Locks;
 use crate::members::Members;
@@ -14,6 +16,10 @@ use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
 use crate::meta::topics::Topics;
+use crate::replica::deletions::Deletions;
+use crate::replica::epochs::Epochs;
+use crate::replica::in_sync::InSync;
+use crate::replica::role::{MasterAddress, RoleState};
 use crate::store::Store;
 
 /// Everything a handler may need. Built by the node, which also starts and stops what runs by itself.
@@ -22,6 +28,12 @@ pub struct Broker {
     pub config: Config,
     /// Address that clients are told; it is part of offset message ids.
     pub address: SocketAddr,
+    /// Whether clients reach it there.
+    pub advertised: Advertised,
+    /// Address that slaves are told.
+    pub ha_address: SocketAddr,
+    /// Drawn when the store was made: the controller sees by it whether a member has lost everything.
+    pub store_id: u64,
     /// Messages.
     pub store: Arc<Store>,
     /// The lasting copy of what follows.
@@ -34,6 +46,18 @@ pub struct Broker {
     pub offsets: Offsets,
     /// How far delay levels were delivered.
     pub delay: Arc<Progress>,
+    /// Deleted topics.
+    pub deletions: Deletions,
+    /// Which mastership wrote which part of the log.
+    pub epochs: Epochs,
+    /// Master or slave.
+    pub role: RoleState,
+    /// The slaves of a master.
+    pub in_sync: InSync,
+    /// The master of this name as settings or name servers name it, for a slave without a controller.
+    pub master_named: watch::Sender<Option<MasterAddress>>,
+    /// Rung when an administrator makes a slave without a controller the master.
+    pub promotion: Notify,
     /// Connected clients.
     pub members: Members,
     /// Queues consumed in order.

@@ -7,15 +7,22 @@ use std::time::Duration;
 use clap::Parser;
 use orbitmq_common::config::{ByteSize, ConfigError, Key, Settings};
 use orbitmq_common::name;
+use orbitmq_common::net::network::Addresses;
 use orbitmq_common::telemetry::LogFormat;
 
+use crate::memory;
+use crate::replica::role::MasterAddress;
 use crate::store::options::{Flush, Options, Retention};
 
-const KEYS: [Key; 28] = [
+mod replication;
+pub use replication::{Acknowledge, RoleSetting};
+
+const KEYS: [Key; 43] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
     Key { name: "advertise", aliases: &["brokerIP1"] },
+    Key { name: "advertise_networks", aliases: &[] },
     Key { name: "nameserver", aliases: &["namesrvAddr"] },
     Key { name: "cluster", aliases: &["brokerClusterName"] },
     Key { name: "name", aliases: &["brokerName"] },
@@ -23,6 +30,19 @@ const KEYS: [Key; 28] = [
     Key { name: "role", aliases: &["brokerRole"] },
     Key { name: "data_dir", aliases: &["storePathRootDir"] },
     Key { name: "flush", aliases: &["flushDiskType"] },
+    Key { name: "acknowledge", aliases: &[] },
+    Key { name: "acknowledge_timeout", aliases: &["slaveTimeout"] },
+    Key { name: "min_in_sync", aliases: &["inSyncReplicas", "minInSyncReplicas"] },
+    Key { name: "in_sync_timeout", aliases: &["haMaxTimeSlaveNotCatchup"] },
+    Key { name: "controller_mode", aliases: &["enableControllerMode"] },
+    Key { name: "controller", aliases: &["controllerAddr"] },
+    Key { name: "master", aliases: &[] },
+    Key { name: "ha_master", aliases: &["haMasterAddress"] },
+    Key { name: "ha_listen", aliases: &[] },
+    Key { name: "ha_port", aliases: &["haListenPort"] },
+    Key { name: "ha_advertise", aliases: &["brokerIP2"] },
+    Key { name: "new_slave_from", aliases: &[] },
+    Key { name: "fast_port", aliases: &[] },
     Key { name: "segment_size", aliases: &["mappedFileSizeCommitLog"] },
     Key { name: "queue_file_entries", aliases: &[] },
     Key { name: "retention", aliases: &["fileReservedTime"] },
@@ -35,6 +55,7 @@ const KEYS: [Key; 28] = [
     Key { name: "max_in_flight", aliases: &[] },
     Key { name: "max_connections", aliases: &[] },
     Key { name: "long_polling", aliases: &["longPollingEnable"] },
+    Key { name: "slave_read_after", aliases: &["accessMessageInMemoryMaxRatio"] },
     Key { name: "trace_topic", aliases: &["traceTopicEnable"] },
     Key { name: "lease", aliases: &[] },
     Key { name: "monitor", aliases: &[] },
@@ -43,9 +64,7 @@ const KEYS: [Key; 28] = [
 ];
 
 /// Settings of RocketMQ's broker that have no counterpart here: what they steer is always on, always off, or not there yet.
-const WITHOUT_EFFECT: [&str; 21] = [
-    "brokerIP2",
-    "haListenPort",
+const WITHOUT_EFFECT: [&str; 19] = [
     "storePathCommitLog",
     "storePathConsumeQueue",
     "storePathIndex",
@@ -89,9 +108,15 @@ pub struct Arguments {
     /// Name of the broker [broker-a].
     #[arg(long)]
     name: Option<String>,
-    /// Number of the broker among those of its name; 0 is the master [0].
+    /// Number of the broker among those of its name; 0 is the master, with `--role auto` all count from 1 [0].
     #[arg(long)]
     id: Option<String>,
+    /// `master`, `slave`, or `auto`: the controller in the name servers decides [master].
+    #[arg(long, value_name = "master|slave|auto")]
+    role: Option<String>,
+    /// What an acknowledgement means: `async`, `sync-flush`, or `sync-replica`: flushed here and at every in-sync slave [sync-flush].
+    #[arg(long, value_name = "LEVEL")]
+    acknowledge: Option<String>,
     /// Directory of the messages and everything else that lasts [./store].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
@@ -119,6 +144,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Host, or host:port, given to clients; `None`: the listening address.
     pub advertise: Option<String>,
+    /// Addresses given to clients in certain networks instead.
+    pub advertise_networks: Addresses,
     /// Name servers, `host:port` each.
     pub nameservers: Vec<String>,
     /// Name of the cluster.
@@ -127,6 +154,28 @@ pub struct Config {
     pub name: String,
     /// Number among the brokers of the name.
     pub id: i64,
+    /// Who decides whether it is master.
+    pub role: RoleSetting,
+    /// What an acknowledgement means.
+    pub acknowledge: Acknowledge,
+    /// Copies, the master's among them, below which `sync-replica` refuses messages.
+    pub min_in_sync: usize,
+    /// How long a sender waits for durability and slaves, at most.
+    pub acknowledge_timeout: Duration,
+    /// A slave that lags for longer than this leaves the in-sync set.
+    pub in_sync_timeout: Duration,
+    /// Where the controller is asked; empty: at the name servers.
+    pub controllers: Vec<String>,
+    /// The master of a slave, if it is not to be learned from name servers.
+    pub master: Option<MasterAddress>,
+    /// Where slaves connect; `None`: at the port after the listening one.
+    pub ha_listen: Option<SocketAddr>,
+    /// Host, or host:port, given to slaves; `None`: the host given to clients.
+    pub ha_advertise: Option<String>,
+    /// Whether to listen two ports below the first too, as RocketMQ's brokers do.
+    pub fast_port: bool,
+    /// Whether an empty slave gets the whole log, or only its last segment.
+    pub whole_log: bool,
     /// How messages are stored.
     pub store: Options,
     /// Whether a send may create its topic.
@@ -141,6 +190,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Whether pulls may wait for messages.
     pub long_polling: bool,
+    /// A reader so many bytes behind the end of the log is sent to a slave.
+    pub slave_read_after: u64,
     /// Whether the topic of message traces exists.
     pub trace_topic: bool,
     /// After so long without a heartbeat name servers drop this broker.
@@ -162,10 +213,22 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
+            advertise_networks: Addresses::default(),
             nameservers,
             cluster: "DefaultCluster".to_owned(),
             name: "broker-a".to_owned(),
             id: 0,
+            role: RoleSetting::Master,
+            acknowledge: Acknowledge::Flush,
+            min_in_sync: 2,
+            acknowledge_timeout: Duration::from_secs(2),
+            in_sync_timeout: Duration::from_millis(1500),
+            controllers: Vec::new(),
+            master: None,
+            ha_listen: None,
+            ha_advertise: None,
+            fast_port: true,
+            whole_log: true,
             store: Options::new(data_dir),
             auto_create_topics: true,
             auto_create_groups: true,
@@ -173,6 +236,7 @@ impl Config {
             max_message_size: 4 << 20,
             max_connections: 65_536,
             long_polling: true,
+            slave_read_after: memory::percent(40),
             trace_topic: false,
             lease: Duration::from_secs(5),
             monitor: None,
@@ -197,6 +261,8 @@ impl Config {
             ("cluster", arguments.cluster),
             ("name", arguments.name),
             ("id", arguments.id),
+            ("role", arguments.role),
+            ("acknowledge", arguments.acknowledge),
             ("data_dir", arguments.data_dir),
             ("flush", arguments.flush),
             ("monitor", arguments.monitor),
@@ -220,6 +286,11 @@ impl Config {
         let mut config = Self::local(data_dir, Vec::new());
         config.listen = listen(settings)?;
         config.advertise = settings.get("advertise")?;
+        if let Some(text) = settings.text("advertise_networks") {
+            let networks = text.parse::<Addresses>();
+            config.advertise_networks =
+                networks.map_err(|error| settings.refuse("advertise_networks", &error.to_string()))?;
+        }
         if let Some(list) = settings.get::<Vec<String>>("nameserver")? {
             if list.iter().any(|address| address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()))
             {
@@ -234,13 +305,17 @@ impl Config {
             }
         }
         config.id = settings.get("id")?.unwrap_or(0);
-        role(settings, config.id)?;
         read_store(settings, &mut config)?;
+        replication::read(settings, &mut config)?;
         let truth = |key| settings.get::<bool>(key);
         config.auto_create_topics = truth("auto_create_topics")?.unwrap_or(true);
         config.auto_create_groups = truth("auto_create_groups")?.unwrap_or(true);
         config.long_polling = truth("long_polling")?.unwrap_or(true);
         config.trace_topic = truth("trace_topic")?.unwrap_or(false);
+        if let Some(text) = settings.text("slave_read_after") {
+            config.slave_read_after =
+                memory::parse(text).map_err(|cause| settings.refuse("slave_read_after", &cause))?;
+        }
         if let Some(queues) = settings.get("default_topic_queues")? {
             if !(1..=1024).contains(&queues) {
                 return Err(settings.refuse("default_topic_queues", "expected 1 to 1024"));
@@ -274,24 +349,34 @@ impl Config {
     /// # Errors
     /// The advertised host has no address.
     pub fn advertised(&self, bound: SocketAddr) -> Result<SocketAddr, String> {
-        let Some(host) = &self.advertise else {
-            return Ok(if bound.ip().is_unspecified() {
-                SocketAddr::new(outward_address(), bound.port())
-            } else {
-                bound
-            });
-        };
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            return Ok(SocketAddr::new(ip, bound.port()));
+        match &self.advertise {
+            Some(host) => resolve("advertise", host, bound.port()),
+            None if bound.ip().is_unspecified() => Ok(SocketAddr::new(outward_address(), bound.port())),
+            None => Ok(bound),
         }
-        let with_port = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
-            host.clone()
-        } else {
-            format!("{host}:{}", bound.port())
-        };
-        let mut addresses = with_port.to_socket_addrs().map_err(|error| format!("advertise = '{host}': {error}"))?;
-        addresses.next().ok_or_else(|| format!("advertise = '{host}': the name has no address"))
     }
+
+    /// The address slaves are told, once the ports are known.
+    ///
+    /// # Errors
+    /// The advertised host has no address.
+    pub fn ha_advertised(&self, clients: SocketAddr, bound: SocketAddr) -> Result<SocketAddr, String> {
+        match &self.ha_advertise {
+            Some(host) => resolve("ha_advertise", host, bound.port()),
+            None => Ok(SocketAddr::new(clients.ip(), bound.port())),
+        }
+    }
+}
+
+/// `host` or `host:port` as an address.
+fn resolve(key: &str, host: &str, port: u16) -> Result<SocketAddr, String> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let with_port = if has_port { host.to_owned() } else { format!("{host}:{port}") };
+    let mut addresses = with_port.to_socket_addrs().map_err(|error| format!("{key} = '{host}': {error}"))?;
+    addresses.next().ok_or_else(|| format!("{key} = '{host}': the name has no address"))
 }
 
 /// The address of the interface that leads outwards; loopback when there is none. No packet is sent.
@@ -312,16 +397,6 @@ fn listen(settings: &Settings) -> Result<SocketAddr, ConfigError> {
         listen.set_port(port);
     }
     Ok(listen)
-}
-
-fn role(settings: &Settings, id: i64) -> Result<(), ConfigError> {
-    match settings.text("role") {
-        None | Some("ASYNC_MASTER" | "master") if id == 0 => Ok(()),
-        None | Some("ASYNC_MASTER" | "master") => {
-            Err(settings.refuse("id", "a master has id 0; replication to brokers with other ids is not there yet"))
-        }
-        Some(_) => Err(settings.refuse("role", "expected ASYNC_MASTER; replication is not there yet")),
-    }
 }
 
 fn read_store(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {

@@ -39,8 +39,11 @@ async fn run(config: Config) -> Result<(), String> {
     let stop = shutdown::on_signals().map_err(|error| error.to_string())?;
     let node = Node::start(config).await.map_err(|error| error.to_string())?;
     telemetry::ready(&format!("listening on {}", node.bound()));
-    stop.cancelled().await;
+    let failed = tokio::select! {
+        () = stop.cancelled() => None,
+        reason = node.failed() => Some(reason),
+    };
     telemetry::stopping();
     node.stop().await;
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use orbitmq_common::net::client::answer_hello;
 use orbitmq_common::net::connection::{Handler, Outcome};
 use orbitmq_common::net::peer::Peer;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 
 use crate::broker::Broker;
-use crate::handler::admin::{figures, group, progress, topic};
-use crate::handler::{heartbeat, lock, offset, pull, query, relay, send, send_back};
+use crate::handler::admin::{figures, group, progress, replication, topic};
+use crate::handler::{heartbeat, lock, metadata, offset, pull, query, relay, send, send_back};
 use crate::refusal::Refusal;
 
 /// Handles the requests of all connections.
@@ -27,6 +26,14 @@ impl Dispatch {
 
     fn outcome(&self, peer: &Arc<Peer>, frame: &Frame) -> Result<Outcome, Refusal> {
         let broker = &self.broker;
+        if is_for_masters(frame.code) && !broker.role.is_master() {
+            return Err(broker.not_master());
+        }
+        if matches!(frame.code, request::PULL_MESSAGE | request::LITE_PULL_MESSAGE) && !broker.role.is_readable() {
+            let remark =
+                "this broker does not know yet which of its messages will stay: read from the master, or try again";
+            return Err(Refusal::new(response::SERVICE_NOT_AVAILABLE, remark));
+        }
         match frame.code {
             request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => return Ok(pull::call(broker, frame)),
             request::UPDATE_CONSUMER_OFFSET => return offset::update(broker, frame),
@@ -40,7 +47,9 @@ impl Dispatch {
             request::DELETE_TOPIC_IN_BROKER => return topic::delete(broker, frame),
             request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => return group::create(broker, frame),
             request::DELETE_SUBSCRIPTIONGROUP => return group::delete(broker, frame),
+            request::FOLLOW_METADATA => return metadata::follow(broker, frame),
             request::INVOKE_BROKER_TO_RESET_OFFSET => return progress::reset(broker, frame),
+            request::PROMOTE => return replication::promote(broker, frame),
             _ => {}
         }
         self.answer(peer, frame).map(Outcome::Answer)
@@ -70,9 +79,14 @@ impl Dispatch {
             request::GET_PRODUCER_CONNECTION_LIST => group::producers(broker, frame),
             request::GET_CONSUME_STATS => progress::figures(broker, frame),
             request::GET_ALL_CONSUMER_OFFSET => Ok(progress::all(broker, frame)),
+            request::GET_ALL_DELAY_OFFSET => Ok(progress::delay(broker, frame)),
+            request::GET_TIMER_CHECK_POINT => Ok(progress::timer_checkpoint(frame)),
+            request::GET_TIMER_METRICS => Ok(progress::timer_metrics(frame)),
+            request::GET_ALL_MESSAGE_REQUEST_MODE => Ok(progress::request_modes(frame)),
             request::GET_BROKER_RUNTIME_INFO => Ok(figures::runtime(broker, frame)),
             request::GET_BROKER_CONFIG => Ok(figures::settings(broker, frame)),
-            request::HELLO => Ok(answer_hello(frame)),
+            request::GET_BROKER_HA_STATUS => Ok(replication::status(broker, frame)),
+            request::HELLO => Ok(broker.advertised.answer_hello(frame)),
             code => {
                 let name = request::name(code).unwrap_or("unknown");
                 let remark = format!("request kind {code} ({name}) is not understood by this broker");
@@ -95,4 +109,20 @@ impl Handler for Dispatch {
     fn closed(&self, peer: &Arc<Peer>) {
         self.broker.members.gone(peer);
     }
+}
+
+/// What changes more than a slave may change: settings, and who holds a queue. Sends look for themselves; offsets of groups are
+/// stored at slaves too, while their master is away.
+fn is_for_masters(code: i32) -> bool {
+    matches!(
+        code,
+        request::UPDATE_AND_CREATE_TOPIC
+            | request::UPDATE_AND_CREATE_TOPIC_LIST
+            | request::DELETE_TOPIC_IN_BROKER
+            | request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
+            | request::DELETE_SUBSCRIPTIONGROUP
+            | request::INVOKE_BROKER_TO_RESET_OFFSET
+            | request::LOCK_BATCH_MQ
+            | request::UNLOCK_BATCH_MQ
+    )
 }

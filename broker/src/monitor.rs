@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -10,13 +10,15 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use orbitmq_common::net::server;
+use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
+use crate::replica::role::Role;
 
-/// The broker, once it has recovered.
-pub type Shown = Arc<OnceLock<Arc<Broker>>>;
+/// The broker, once it has recovered; none between two of its lives.
+pub type Shown = Arc<RwLock<Option<Arc<Broker>>>>;
 
 /// Listens on `address`; the broker is shown as soon as it is there.
 ///
@@ -53,12 +55,28 @@ fn trouble(broker: &Broker) -> Option<String> {
     if stats.disk_full {
         return Some("the disk is full; free space or shorten the retention".to_owned());
     }
-    broker.stop.is_cancelled().then(|| "stopping".to_owned())
+    if broker.stop.is_cancelled() {
+        return Some("stopping".to_owned());
+    }
+    match broker.role.current() {
+        Role::Undecided => Some("the controller has not said yet who is master".to_owned()),
+        Role::Master { .. } => broker.admit().err().map(|refusal| refusal.remark),
+        Role::Slave { .. } if broker.role.is_master_alive() => None,
+        Role::Slave { .. } => Some("not copying: no master answers".to_owned()),
+    }
+}
+
+/// What does not keep the broker from working but somebody should look at, a line each.
+fn warnings(broker: &Broker) -> String {
+    let troubles = broker.advertised.troubles();
+    troubles.iter().map(|trouble| format!("warning: advertised address {trouble}\n")).collect()
 }
 
 async fn ready(State(shown): State<Shown>) -> impl IntoResponse {
-    match shown.get().map(|broker| trouble(broker)) {
-        Some(None) => (StatusCode::OK, "ready\n".to_owned()),
+    let broker = shown.read().clone();
+    let warnings = broker.as_deref().map(warnings).unwrap_or_default();
+    match broker.map(|broker| trouble(&broker)) {
+        Some(None) => (StatusCode::OK, format!("ready\n{warnings}")),
         Some(Some(trouble)) => (StatusCode::SERVICE_UNAVAILABLE, trouble + "\n"),
         None => (StatusCode::SERVICE_UNAVAILABLE, "recovering the store\n".to_owned()),
     }
@@ -66,8 +84,10 @@ async fn ready(State(shown): State<Shown>) -> impl IntoResponse {
 
 async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
     let mut text = String::with_capacity(4096);
-    if let Some(broker) = shown.get() {
-        write_metrics(broker, &mut text);
+    let broker = shown.read().clone();
+    if let Some(broker) = broker {
+        write_metrics(&broker, &mut text);
+        write_replication(&broker, &mut text);
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
@@ -103,10 +123,58 @@ fn write_metrics(broker: &Broker, out: &mut String) {
         ("disk_used_ratio", "Used part of the file system.", stats.disk_ratio),
         ("segments", "Log segments.", stats.segments as f64),
         ("queues", "Queues that have messages.", stats.queues as f64),
+        (
+            "advertised_unreachable",
+            "Advertised addresses that do not lead to this broker.",
+            broker.advertised.troubles().len() as f64,
+        ),
         ("log_fenced", "1 after a failed write or flush, until a restart.", truth(stats.poisoned.is_some())),
         ("disk_full", "1 while no space can be reserved.", truth(stats.disk_full)),
     ];
     for (name, help, value) in gauges {
         put("gauge", name, help, value);
+    }
+}
+
+/// Who is master, and what each slave has.
+fn write_replication(broker: &Broker, out: &mut String) {
+    let (epoch, copies) = (broker.role.epoch(), broker.in_sync.copies());
+    let truth = |value: bool| i32::from(value);
+    let gauges = [
+        ("master", "1 while this broker is master.", i64::from(truth(broker.role.is_master()))),
+        ("master_epoch", "Epoch of a master, 0 for others.", i64::from(epoch)),
+        ("in_sync_copies", "Copies in the in-sync set, the master's among them.", i64::try_from(copies).unwrap_or(0)),
+        ("master_alive", "1 while a slave hears from its master.", i64::from(truth(broker.role.is_master_alive()))),
+        (
+            "confirmed_offset",
+            "Log offset up to which messages are acknowledged and readable.",
+            broker.store.confirmed().cast_signed(),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} gauge\norbitmq_{name} {value}");
+    }
+    let slaves = broker.in_sync.shown();
+    if slaves.is_empty() {
+        return;
+    }
+    let end = broker.store.end();
+    let _ = writeln!(
+        out,
+        "# HELP orbitmq_slave_behind_bytes Log that a slave has yet to store.\n# TYPE orbitmq_slave_behind_bytes gauge"
+    );
+    for slave in &slaves {
+        let behind = end.saturating_sub(slave.acked);
+        let (member, address) = (slave.member, &slave.address);
+        let _ = writeln!(out, "orbitmq_slave_behind_bytes{{member=\"{member}\",address=\"{address}\"}} {behind}");
+    }
+    let _ = writeln!(
+        out,
+        "# HELP orbitmq_slave_in_sync 1 for a slave of the in-sync set.\n# TYPE orbitmq_slave_in_sync gauge"
+    );
+    for slave in &slaves {
+        let (member, address, inside) = (slave.member, &slave.address, truth(slave.in_sync));
+        let _ = writeln!(out, "orbitmq_slave_in_sync{{member=\"{member}\",address=\"{address}\"}} {inside}");
     }
 }

@@ -1,39 +1,23 @@
-//! A whole broker: builds all parts, starts them, stops them in order.
+//! A whole broker: its sockets, and the lives it leads on them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use orbitmq_common::message::id::UniqueIds;
-use orbitmq_common::name;
-use orbitmq_common::net::connection::ConnectionOptions;
 use orbitmq_common::net::server;
-use orbitmq_common::protocol::body::route::perm;
-use orbitmq_common::protocol::body::topic::TopicConfig;
+use parking_lot::RwLock;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::announce;
 use crate::broker::Broker;
 use crate::config::Config;
-use crate::delay;
-use crate::dispatch::Dispatch;
-use crate::locks::Locks;
-use crate::members::Members;
-use crate::meta::db::{Db, DbError};
-use crate::meta::groups::Groups;
-use crate::meta::legacy::Legacy;
-use crate::meta::levels::Progress;
-use crate::meta::offsets::Offsets;
-use crate::meta::topics::{Topics, now_ms};
-use crate::monitor;
-use crate::store::Store;
+use crate::life::{Life, Sockets};
+use crate::meta::db::DbError;
+use crate::monitor::{self, Shown};
+use crate::replica::promote::PromoteError;
+use crate::replica::role::Restart;
 use crate::store::error::OpenError;
-use crate::store::options::Flush;
-
-const EXPIRY_SCAN: Duration = Duration::from_secs(10);
-/// Time after which a stop no longer waits for requests and name servers.
-const STOP_DEADLINE: Duration = Duration::from_secs(5);
+use crate::store::truncate;
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +28,9 @@ pub enum StartError {
     /// The metadata do not open.
     #[error(transparent)]
     Meta(#[from] DbError),
+    /// It cannot take messages.
+    #[error(transparent)]
+    Promote(#[from] PromoteError),
     /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] std::io::Error),
@@ -54,15 +41,17 @@ pub enum StartError {
 
 /// A running broker.
 pub struct Node {
-    broker: Arc<Broker>,
-    /// Answers requests.
-    serving: TaskTracker,
-    /// Everything that works by itself.
-    tasks: TaskTracker,
-    /// Ends the listener and its connections.
+    current: Arc<RwLock<Arc<Broker>>>,
+    stop: CancellationToken,
+    lives: tokio::task::JoinHandle<()>,
+    /// The monitor port.
+    watching: TaskTracker,
     close: CancellationToken,
+    address: SocketAddr,
     bound: SocketAddr,
+    ha_bound: SocketAddr,
     monitor: Option<SocketAddr>,
+    failed: watch::Receiver<Option<String>>,
 }
 
 impl Node {
@@ -74,38 +63,30 @@ impl Node {
         for ignored in &config.ignored {
             tracing::warn!("setting without effect in this broker: {ignored}");
         }
-        let listener = server::bind(config.listen)?;
-        let bound = listener.local_addr()?;
-        let address = config.advertised(bound).map_err(StartError::Advertise)?;
-        let (tasks, serving, close) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
+        let (sockets, bound, ha_bound) = listen(&config)?;
+        let (watching, close) = (TaskTracker::new(), CancellationToken::new());
         // A start that fails half-way must not leave its monitor port behind.
         let unfinished = close.clone().drop_guard();
-        let shown = monitor::Shown::default();
+        let shown = Shown::default();
         let monitor = match config.monitor {
-            Some(address) => Some(monitor::start(address, &shown, &serving, &close)?),
+            Some(address) => Some(monitor::start(address, &shown, &watching, &close)?),
             None => None,
         };
-        let options = config.store.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
-        let store = Arc::new(opened.map_err(|error| StartError::Listen(std::io::Error::other(error)))??);
-        let broker = Arc::new(build(config, address, store)?);
-        banner(&broker, bound);
-        shown.get_or_init(|| Arc::clone(&broker));
-
-        let dispatch = Arc::new(Dispatch::new(Arc::clone(&broker)));
-        let most = broker.config.max_connections;
-        serving.spawn(server::serve(listener, dispatch, ConnectionOptions::default(), most, close.clone()));
-        announce::start(&broker, &tasks);
-        delay::start(&broker, &tasks);
-        expire_members(&broker, &tasks);
+        let life = Life::begin(config, &sockets).await?;
+        *shown.write() = Some(Arc::clone(&life.broker));
+        let current = Arc::new(RwLock::new(Arc::clone(&life.broker)));
+        let (address, stop) = (sockets.address, CancellationToken::new());
+        let (failing, failed) = watch::channel(None);
+        let lives = Lives { sockets, shown, current: Arc::clone(&current), stop: stop.clone(), failed: failing };
+        let lives = tokio::spawn(lives.lead(life));
         drop(unfinished.disarm());
-        Ok(Self { broker, serving, tasks, close, bound, monitor })
+        Ok(Self { current, stop, lives, watching, close, address, bound, ha_bound, monitor, failed })
     }
 
     /// Where clients connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.broker.address
+        self.address
     }
 
     /// Where the listener is bound.
@@ -114,155 +95,137 @@ impl Node {
         self.bound
     }
 
+    /// Where the listener for slaves is bound.
+    #[must_use]
+    pub fn ha_bound(&self) -> SocketAddr {
+        self.ha_bound
+    }
+
     /// Where health and figures are served.
     #[must_use]
     pub fn monitor(&self) -> Option<SocketAddr> {
         self.monitor
     }
 
-    /// The parts, for those who look inside.
+    /// The parts, for those who look inside; others after a change of roles.
     #[must_use]
-    pub fn broker(&self) -> &Arc<Broker> {
-        &self.broker
+    pub fn broker(&self) -> Arc<Broker> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// Resolves with the reason when the broker could not begin another life.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.failed.clone();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Leaves the routes, answers what is in hand, and writes everything out. Every step is bounded.
     pub async fn stop(self) {
-        // Held pulls are answered, delivery of delayed messages ends, name servers are told.
-        self.broker.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(STOP_DEADLINE, self.tasks.wait()).await.is_err() {
-            tracing::warn!("not everything ended within {STOP_DEADLINE:?}; going on with the stop");
+        self.stop.cancel();
+        if let Err(error) = self.lives.await {
+            tracing::error!(%error, "the broker did not end in peace");
         }
         self.close.cancel();
-        self.serving.close();
-        if tokio::time::timeout(STOP_DEADLINE, self.serving.wait()).await.is_err() {
-            tracing::warn!("some connections did not end within {STOP_DEADLINE:?}; they are cut");
-        }
-        let broker = Arc::clone(&self.broker);
-        let closed = tokio::task::spawn_blocking(move || close_files(&broker)).await;
-        if let Err(error) = closed {
-            tracing::error!(%error, "the files were not closed; the next start recovers");
-        }
+        self.watching.close();
+        self.watching.wait().await;
     }
 }
 
-fn build(config: Config, address: SocketAddr, store: Arc<Store>) -> Result<Broker, StartError> {
-    let db = Arc::new(Db::open(&config.store.dir.join("orbitmq"))?);
-    let topics = Topics::load(Arc::clone(&db))?;
-    let groups = Groups::load(Arc::clone(&db))?;
-    let offsets = Offsets::load(Arc::clone(&db))?;
-    let delay = Arc::new(Progress::load(Arc::clone(&db))?);
-    let dir = &config.store.dir;
-    Legacy { dir, db: &db, topics: &topics, groups: &groups, offsets: &offsets, delay: &delay }.import()?;
-    let broker = Broker {
-        ids: UniqueIds::new(address.ip()),
-        members: Members::default(),
-        locks: Locks::default(),
-        started: now_ms(),
-        stop: CancellationToken::new(),
-        config,
-        address,
-        store,
-        db,
-        topics,
-        groups,
-        offsets,
-        delay,
-    };
-    create_system_topics(&broker);
-    adopt_topics(&broker);
-    Ok(broker)
-}
-
-/// Topics that clients and tools take for granted.
-fn create_system_topics(broker: &Broker) {
-    let (config, read_write) = (&broker.config, perm::READ | perm::WRITE);
-    let all = read_write | perm::INHERIT;
-    let levels = i32::try_from(config.store.delay_levels.len()).unwrap_or(18);
-    let mut topics = vec![
-        (name::SELF_TEST_TOPIC.to_owned(), 1, read_write),
-        (name::BENCHMARK_TOPIC.to_owned(), 1024, read_write),
-        (config.cluster.clone(), 16, all),
-        (config.name.clone(), 1, all),
-        (name::OFFSET_MOVED_TOPIC.to_owned(), 1, read_write),
-        (name::SCHEDULE_TOPIC.to_owned(), levels, read_write),
-        (format!("{}_REPLY_TOPIC", config.cluster), 1, read_write),
-    ];
-    if config.auto_create_topics {
-        topics.push((name::DEFAULT_TOPIC.to_owned(), config.default_topic_queues, all));
-    }
-    if config.trace_topic {
-        topics.push((name::TRACE_TOPIC.to_owned(), 1, read_write));
-    }
-    for (topic, queues, perm) in topics {
-        broker.topics.ensure(&topic, || TopicConfig::new(topic.clone(), queues, perm));
-    }
-}
-
-/// A power cut may have taken the settings of a topic whose messages are there: the messages win.
-fn adopt_topics(broker: &Broker) {
-    for topic in broker.store.topics() {
-        if name::check_topic(&topic).is_err() || name::is_system_topic(&topic) {
-            continue;
-        }
-        let last = broker.store.queues(&topic).into_iter().max().unwrap_or(0);
-        let queues = i32::try_from(last).unwrap_or(0).saturating_add(1);
-        broker.topics.ensure(&topic, || {
-            tracing::warn!(
-                topic,
-                queues,
-                "messages of this topic are stored but its settings were lost; it is readable and writable again"
-            );
-            TopicConfig::new(topic.clone(), queues, perm::READ | perm::WRITE)
-        });
-    }
-}
-
-fn banner(broker: &Broker, bound: SocketAddr) {
-    let config = &broker.config;
-    let promise = match config.store.flush {
-        Flush::Sync => "sync: a message is acknowledged once it is on the disk",
-        Flush::Async => "ASYNC: a message is acknowledged before it is on the disk; a power cut loses the last moments",
-    };
-    tracing::info!(
-        name = config.name, cluster = config.cluster, listen = %bound, advertise = %broker.address,
-        data_dir = %config.store.dir.display(), nameservers = config.nameservers.join(","), flush = promise, "broker started"
-    );
-    if config.nameservers.is_empty() {
-        tracing::warn!("no name server is set (nameserver = \"host:port\"): clients cannot find this broker");
-    }
-}
-
-fn expire_members(broker: &Arc<Broker>, tasks: &TaskTracker) {
-    let broker = Arc::clone(broker);
-    tasks.spawn(async move {
-        let mut scan = tokio::time::interval(EXPIRY_SCAN);
-        loop {
-            tokio::select! {
-                _ = scan.tick() => broker.members.expire(),
-                () = broker.stop.cancelled() => return,
-            }
-        }
+fn listen(config: &Config) -> Result<(Sockets, SocketAddr, SocketAddr), StartError> {
+    let listener = server::bind(config.listen)?.into_std()?;
+    let bound = listener.local_addr()?;
+    let ha = config.ha_listen.unwrap_or_else(|| {
+        let port = if config.listen.port() == 0 { 0 } else { config.listen.port().saturating_add(1) };
+        SocketAddr::new(config.listen.ip(), port)
     });
+    let ha_listener = server::bind(ha).map_err(|error| {
+        std::io::Error::new(error.kind(), format!("{error}; slaves connect there: set ha_listen (haListenPort)"))
+    })?;
+    let ha_listener = ha_listener.into_std()?;
+    let ha_bound = ha_listener.local_addr()?;
+    let address = config.advertised(bound).map_err(StartError::Advertise)?;
+    let ha_address = config.ha_advertised(address, ha_bound).map_err(StartError::Advertise)?;
+    Ok((Sockets { listener, ha_listener, fast_listener: fast(config)?, address, ha_address }, bound, ha_bound))
 }
 
-fn close_files(broker: &Broker) {
-    if let Err(error) = broker.store.close() {
-        tracing::error!(%error, "the store was not closed cleanly; the next start recovers");
-    }
-    let legacy = Legacy {
-        dir: &broker.config.store.dir,
-        db: &broker.db,
-        topics: &broker.topics,
-        groups: &broker.groups,
-        offsets: &broker.offsets,
-        delay: &broker.delay,
+/// RocketMQ's second port for clients, two below the first: its slaves ask there for topics, groups and offsets. Who has no such
+/// slaves does not miss it.
+fn fast(config: &Config) -> std::io::Result<Option<std::net::TcpListener>> {
+    let Some(port) = config.listen.port().checked_sub(2).filter(|port| *port > 0 && config.fast_port) else {
+        return Ok(None);
     };
-    if let Err(error) = legacy.export() {
-        tracing::warn!(%error, "the metadata files for RocketMQ's broker could not be written");
+    match server::bind(SocketAddr::new(config.listen.ip(), port)) {
+        Ok(listener) => listener.into_std().map(Some),
+        Err(error) => {
+            tracing::warn!(%error, "without this port slaves of RocketMQ's kind get no metadata; fast_port = false if there are none");
+            Ok(None)
+        }
     }
-    broker.db.close();
+}
+
+/// Leads one life after the other.
+struct Lives {
+    sockets: Sockets,
+    shown: Shown,
+    current: Arc<RwLock<Arc<Broker>>>,
+    stop: CancellationToken,
+    failed: watch::Sender<Option<String>>,
+}
+
+impl Lives {
+    async fn lead(self, first: Life) {
+        let mut life = first;
+        loop {
+            let why = tokio::select! {
+                why = life.broker.role.restart_asked() => why,
+                () = self.stop.cancelled() => return life.end().await,
+            };
+            let mut config = life.broker.config.clone();
+            *self.shown.write() = None;
+            life.break_off(&why).await;
+            let next = match mend(&mut config, why).await {
+                Ok(()) => Life::begin(config, &self.sockets).await,
+                Err(error) => Err(error.into()),
+            };
+            life = match next {
+                Ok(life) => life,
+                Err(error) => {
+                    tracing::error!(%error, "the broker cannot go on");
+                    self.failed.send_replace(Some(error.to_string()));
+                    return;
+                }
+            };
+            *self.shown.write() = Some(Arc::clone(&life.broker));
+            *self.current.write() = Arc::clone(&life.broker);
+        }
+    }
+}
+
+/// What has to be done to the closed store before it is opened again.
+async fn mend(config: &mut Config, why: Restart) -> Result<(), OpenError> {
+    let options = config.store.clone();
+    let mended = match why {
+        Restart::Demoted => return Ok(()),
+        Restart::Cut(to) => tokio::task::spawn_blocking(move || {
+            let bytes = truncate::truncate(&options, to)?;
+            tracing::warn!(to, bytes, "the log is cut: what lay behind was not acknowledged");
+            Ok(())
+        }),
+        Restart::StartOver { segment_size, reason } => {
+            config.store.segment_size = segment_size;
+            tokio::task::spawn_blocking(move || {
+                let old = truncate::set_aside(&options)?;
+                tracing::warn!(reason, aside = %old.display(), "the log is set aside and copied anew from the master");
+                Ok(())
+            })
+        }
+    };
+    mended.await.unwrap_or_else(|error| {
+        Err(OpenError::Io { what: "mend", path: config.store.dir.clone(), source: std::io::Error::other(error) })
+    })
 }
 
 #[cfg(test)]

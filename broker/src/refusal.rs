@@ -7,6 +7,7 @@ use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::relaxed::BodyError;
 
 use crate::meta::db::DbError;
+use crate::replica::metadata::settle::SettleError;
 use crate::store::error::{AppendError, Poisoned, ReadError};
 use crate::subscription::FilterError;
 
@@ -34,6 +35,12 @@ impl Refusal {
     #[must_use]
     pub fn no_topic(topic: &str, cure: &str) -> Self {
         Self::new(response::TOPIC_NOT_EXIST, format!("topic '{topic}' does not exist at this broker; {cure}"))
+    }
+
+    /// The answer to a request that was done, but not as well as it should have been: it keeps what it says.
+    #[must_use]
+    pub fn mark(self, answer: Frame) -> Frame {
+        Frame { code: self.code, ..answer }.with_remark(self.remark)
     }
 
     /// The answer that carries this refusal.
@@ -73,6 +80,15 @@ impl From<DbError> for Refusal {
     }
 }
 
+impl From<SettleError> for Refusal {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Db(error) => error.into(),
+            SettleError::Slaves { .. } => Self::new(response::SYSTEM_ERROR, error.to_string()),
+        }
+    }
+}
+
 impl From<Poisoned> for Refusal {
     fn from(error: Poisoned) -> Self {
         Self::new(response::SERVICE_NOT_AVAILABLE, error.to_string())
@@ -90,6 +106,7 @@ impl From<AppendError> for Refusal {
             AppendError::Poisoned(_)
             | AppendError::DiskFull { .. }
             | AppendError::Reserve { .. }
+            | AppendError::Elsewhere { .. }
             | AppendError::Closed => response::SERVICE_NOT_AVAILABLE,
         };
         let prefix = if code == response::SYSTEM_BUSY { "[REJECTREQUEST]" } else { "" };

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod heartbeat;
 pub mod lock;
+pub mod metadata;
 pub mod offset;
 pub mod pull;
 pub mod query;

@@ -12,6 +12,7 @@ use orbitmq_common::protocol::header::offset::{
 
 use crate::broker::Broker;
 use crate::refusal::Refusal;
+use crate::replica::metadata::settle;
 use crate::store::read::ReadLimit;
 use crate::store::search::Boundary;
 
@@ -46,7 +47,8 @@ fn first_is_recent(broker: &Broker, topic: &str, queue: u32) -> bool {
     broker.store.confirmed().saturating_sub(first.last_physical) <= memory / 10 * 4
 }
 
-/// UPDATE_CONSUMER_OFFSET (15). Who waits for the answer gets it once the offset survives the end of this process.
+/// UPDATE_CONSUMER_OFFSET (15). Who waits for the answer gets it once the offset survives the end of this process, and that of the
+/// in-sync slaves in `sync-replica`.
 pub fn update(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let header: UpdateOffsetRequest<'_> = frame.fields()?;
     let (topic, group) = (header.topic.as_ref(), header.consumer_group.as_ref());
@@ -76,7 +78,7 @@ pub fn update(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     }
     let broker = Arc::clone(broker);
     Ok(Outcome::later(async move {
-        match broker.db.stored(number).await {
+        match settle::settled(&broker, number).await {
             Ok(()) => answer,
             Err(error) => Refusal::from(error).answer(&answer),
         }

@@ -44,9 +44,9 @@ pub fn call(broker: &Arc<Broker>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
     }
     let (broker, end) = (Arc::clone(broker), stored.end);
     Outcome::later(async move {
-        match broker.store.durable(end).await {
+        match broker.acknowledge(end).await {
             Ok(()) => answer,
-            Err(error) => Refusal::from(error).answer(&answer),
+            Err(shortfall) => shortfall.mark(answer),
         }
     })
 }
@@ -65,6 +65,7 @@ struct Stored {
 }
 
 fn store(broker: &Broker, peer: &Peer, frame: &Frame) -> Result<Stored, Refusal> {
+    broker.admit()?;
     let header = decode(frame)?;
     check_message(broker, &header, frame)?;
     let topic = find_topic(broker, &header)?;

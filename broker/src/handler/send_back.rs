@@ -21,13 +21,14 @@ const FIRST_LEVEL: i32 = 3;
 
 /// Handles the request; answers once the copy is durable.
 pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
+    broker.admit()?;
     let header: SendBackRequest<'_> = frame.fields()?;
     let end = store(broker, &header)?;
     let (broker, answer) = (Arc::clone(broker), frame.answer(response::SUCCESS));
     Ok(Outcome::later(async move {
-        match broker.store.durable(end).await {
+        match broker.acknowledge(end).await {
             Ok(()) => answer,
-            Err(error) => Refusal::from(error).answer(&answer),
+            Err(shortfall) => shortfall.mark(answer),
         }
     }))
 }

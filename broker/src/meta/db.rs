@@ -3,19 +3,29 @@
 //! sled is used as measured to be safe and small: plain inserts, one `flush` per round, a small cache. Its `flush` hands the
 //! data to the system, which survives the end of this process; against a power cut sled syncs every 500 ms by itself, and
 //! [`Db::sync`] does at once.
+//!
+//! ```text
+//! put, remove ──> number ──> pending ──(written)──> stored ──> feed, snapshots ──> followers ──> replicated
+//! ```
+//! Followers are told only what survives the end of this process: what they have never is what their master has forgotten.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-const CACHE: u64 = 16 << 20;
+use crate::meta::feed::{Change, Feed};
+use crate::meta::followers::Followers;
+use crate::meta::rows::{self, Changes, Opened};
+
 /// Changes that nobody waits for are gathered for this long.
 const GATHER: Duration = Duration::from_millis(50);
+/// Bytes of rows in one page of a tree; one row always fits.
+const PAGE: usize = 1 << 20;
 
 /// Kinds of metadata; each is a tree of its own. The names are on disk and stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,20 +38,57 @@ pub enum Tree {
     Offsets,
     /// How far each delay level was delivered.
     Delay,
+    /// Deleted topics, with the log offset up to which their messages are gone.
+    Deletions,
+    /// Which mastership wrote which part of the log; this broker's own.
+    Epochs,
+    /// Offsets that an administrator set and the group has yet to follow; keys as of [`Self::Offsets`].
+    Resets,
     /// Facts about this directory.
     About,
+    /// Offsets that were committed here while another broker was the master, and does not have yet.
+    Taken,
 }
 
 impl Tree {
-    const ALL: [Self; 5] = [Self::Topics, Self::Groups, Self::Offsets, Self::Delay, Self::About];
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Deletions,
+        Self::Topics,
+        Self::Groups,
+        Self::Offsets,
+        Self::Delay,
+        Self::Resets,
+        Self::Epochs,
+        Self::About,
+        Self::Taken,
+    ];
 
-    fn name(self) -> &'static str {
+    /// Whether slaves have the same; what concerns one directory alone does not follow.
+    #[must_use]
+    pub fn replicates(self) -> bool {
+        !matches!(self, Self::About | Self::Epochs | Self::Taken)
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tree| tree.name() == name)
+    }
+
+    /// The name on disk and between brokers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Topics => "topics",
             Self::Groups => "groups",
             Self::Offsets => "offsets",
             Self::Delay => "delay",
+            Self::Deletions => "deletions",
+            Self::Epochs => "epochs",
+            Self::Resets => "resets",
             Self::About => "about",
+            Self::Taken => "taken",
         }
     }
 }
@@ -54,9 +101,6 @@ pub struct DbError {
     cause: String,
 }
 
-type Key = (Tree, Vec<u8>);
-type Change = Option<Vec<u8>>;
-type Changes = HashMap<Key, Change>;
 /// Key and value of something stored.
 pub type Row = (Vec<u8>, Vec<u8>);
 
@@ -68,37 +112,7 @@ struct Pending {
     /// Changes up to this number have somebody waiting for them.
     wanted: u64,
     stopping: bool,
-}
-
-/// sled on the directory.
-struct Opened {
-    trees: Vec<(Tree, sled::Tree)>,
-    db: sled::Db,
-}
-
-impl Opened {
-    fn open(path: &Path) -> sled::Result<Self> {
-        let db = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(Some(500)).open()?;
-        let open = |tree: Tree| Ok((tree, db.open_tree(tree.name())?));
-        let trees = Tree::ALL.into_iter().map(open).collect::<sled::Result<Vec<_>>>()?;
-        Ok(Self { trees, db })
-    }
-
-    fn tree(&self, wanted: Tree) -> sled::Result<&sled::Tree> {
-        let found = self.trees.iter().find(|(tree, _)| *tree == wanted).map(|(_, tree)| tree);
-        found.ok_or_else(|| sled::Error::CollectionNotFound(wanted.name().into()))
-    }
-
-    fn write(&self, changes: &Changes) -> sled::Result<()> {
-        for ((tree, key), change) in changes {
-            let tree = self.tree(*tree)?;
-            match change {
-                Some(value) => tree.insert(key, value.as_slice())?,
-                None => tree.remove(key)?,
-            };
-        }
-        self.db.flush().map(drop)
-    }
+    feed: Feed,
 }
 
 struct Shared {
@@ -113,6 +127,9 @@ struct Shared {
 /// The lasting metadata.
 pub struct Db {
     shared: Arc<Shared>,
+    /// Drawn at each opening: numbers of changes mean something only together with it.
+    instance: u64,
+    followers: Followers,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -135,7 +152,8 @@ impl Db {
         let writer =
             std::thread::Builder::new().name("metadata".to_owned()).spawn(move || writing.write_until_stopped());
         let writer = writer.map_err(|error| failed(error.to_string()))?;
-        Ok(Self { shared, writer: Mutex::new(Some(writer)) })
+        let (instance, followers) = (fastrand::u64(1..), Followers::default());
+        Ok(Self { shared, instance, followers, writer: Mutex::new(Some(writer)) })
     }
 
     /// Everything in a tree.
@@ -143,11 +161,33 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn load(&self, tree: Tree) -> Result<Vec<Row>, DbError> {
-        let failed = |error: sled::Error| self.shared.failed(&error);
-        let opened = self.shared.opened.lock();
-        let Some(opened) = opened.as_ref() else { return Ok(Vec::new()) };
-        let entries = opened.tree(tree).map_err(failed)?.iter();
-        entries.map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed)).collect()
+        self.shared.tree(tree)?.iter().map(|row| self.shared.row(row)).collect()
+    }
+
+    /// Rows of a tree behind the key `after`, in the order of their keys, and whether these are all. Blocks.
+    ///
+    /// # Errors
+    /// The tree cannot be read.
+    pub fn page(&self, tree: Tree, after: &[u8]) -> Result<(Vec<Row>, bool), DbError> {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for row in self.shared.tree(tree)?.range::<&[u8], _>(rows::stretch(after, None)) {
+            if bytes >= PAGE {
+                return Ok((found, false));
+            }
+            let row = self.shared.row(row)?;
+            bytes += row.0.len() + row.1.len();
+            found.push(row);
+        }
+        Ok((found, true))
+    }
+
+    /// Keys of a tree behind `after` up to `last`, or to the end. Blocks.
+    ///
+    /// # Errors
+    /// The tree cannot be read.
+    pub fn keys(&self, tree: Tree, after: &[u8], last: Option<&[u8]>) -> Result<Vec<Vec<u8>>, DbError> {
+        let rows = self.shared.tree(tree)?.range::<&[u8], _>(rows::stretch(after, last));
+        rows.map(|row| self.shared.row(row).map(|(key, _)| key)).collect()
     }
 
     /// Notes a change; it is written soon. The number is for [`Db::stored`].
@@ -160,14 +200,66 @@ impl Db {
         self.change(tree, key, None)
     }
 
-    fn change(&self, tree: Tree, key: Vec<u8>, change: Change) -> u64 {
+    fn change(&self, tree: Tree, key: Vec<u8>, value: Option<Vec<u8>>) -> u64 {
+        let (key, value) = (Bytes::from(key), value.map(Bytes::from));
         let mut pending = self.shared.pending.lock();
-        pending.changes.insert((tree, key), change);
+        pending.changes.insert((tree, key.clone()), value.clone());
         pending.newest += 1;
+        let number = pending.newest;
+        pending.feed.push(number, Change { tree, key, value });
         if pending.changes.len() == 1 {
             self.shared.wake.notify_one();
         }
-        pending.newest
+        number
+    }
+
+    /// Names the numbers of changes; another opening of the same directory has another one. Never 0.
+    #[must_use]
+    pub fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    /// Number of the newest change.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.shared.pending.lock().newest
+    }
+
+    /// Keeps changes from now on for those who follow; returns the number of the newest before.
+    pub fn begin(&self) -> u64 {
+        let mut pending = self.shared.pending.lock();
+        let newest = pending.newest;
+        pending.feed.begin(newest);
+        newest
+    }
+
+    /// Stored changes after `since` of `instance`, or the first of them, with the number up to which these are all. `None`: not
+    /// all of them are known any more, only the rows as they are.
+    #[must_use]
+    pub fn since(&self, instance: u64, since: u64) -> Option<(u64, Vec<Change>)> {
+        let stored = self.shared.stored_number();
+        let pending = self.shared.pending.lock();
+        let known = instance == self.instance && pending.feed.reaches(since);
+        known.then(|| pending.feed.since(since, stored))
+    }
+
+    /// Whether [`Db::since`] would tell all changes after `since`.
+    #[must_use]
+    pub fn reaches(&self, instance: u64, since: u64) -> bool {
+        instance == self.instance && self.shared.pending.lock().feed.reaches(since)
+    }
+
+    /// Waits until a change after `number` is stored.
+    pub async fn news(&self, number: u64) {
+        let mut stored = self.shared.stored.subscribe();
+        // It ends only with the sender, which is ours.
+        let _ = stored.wait_for(|state| state.as_ref().is_ok_and(|done| *done > number)).await;
+    }
+
+    /// Those who follow, and how far each of them has stored the changes.
+    #[must_use]
+    pub fn followers(&self) -> &Followers {
+        &self.followers
     }
 
     /// Waits until the change with this number survives the end of the process.
@@ -193,11 +285,14 @@ impl Db {
     /// # Errors
     /// They could not be written or synced.
     pub async fn sync(&self) -> Result<(), DbError> {
-        let newest = self.shared.pending.lock().newest;
-        self.stored(newest).await?;
+        self.stored(self.newest()).await?;
         let shared = Arc::clone(&self.shared);
-        let synced = tokio::task::spawn_blocking(move || shared.sync_file()).await;
-        synced.map_err(|error| DbError { path: self.shared.path.clone(), cause: error.to_string() })?
+        tokio::task::spawn_blocking(move || shared.sync_file()).await.unwrap_or_else(|error| Err(self.broken(error)))
+    }
+
+    /// A thread that read or wrote was broken off.
+    pub(crate) fn broken(&self, cause: tokio::task::JoinError) -> DbError {
+        DbError { path: self.shared.path.clone(), cause: cause.to_string() }
     }
 
     /// Writes what is left and ends the writer.
@@ -215,6 +310,8 @@ impl Db {
         if let Err(error) = self.shared.sync_file() {
             tracing::error!(%error, "the last metadata may not survive a power cut");
         }
+        // Whoever opens the directory next finds it free, although parts of this broker may still hold on to us.
+        drop(self.shared.opened.lock().take());
     }
 }
 
@@ -225,6 +322,20 @@ impl Drop for Db {
 }
 
 impl Shared {
+    /// A tree to read. It is let go of soon: while it is held, a database that failed cannot be opened anew.
+    fn tree(&self, tree: Tree) -> Result<sled::Tree, DbError> {
+        let opened = self.opened.lock();
+        let Some(opened) = opened.as_ref() else {
+            let cause = "it has failed and is being opened anew".to_owned();
+            return Err(DbError { path: self.path.clone(), cause });
+        };
+        opened.tree(tree).cloned().map_err(|error| self.failed(&error))
+    }
+
+    fn row(&self, row: sled::Result<(sled::IVec, sled::IVec)>) -> Result<Row, DbError> {
+        row.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|error| self.failed(&error))
+    }
+
     fn failed(&self, error: &sled::Error) -> DbError {
         DbError { path: self.path.clone(), cause: error.to_string() }
     }

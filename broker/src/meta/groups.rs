@@ -7,6 +7,7 @@ use orbitmq_common::protocol::body::group::{GroupConfig, GroupTable};
 use parking_lot::RwLock;
 
 use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::kept::Kept;
 use crate::meta::topics::Version;
 
 /// The groups.
@@ -42,9 +43,13 @@ impl Groups {
 
     /// Creates or replaces a group. The number is for [`Db::stored`].
     pub fn put(&self, config: GroupConfig) -> u64 {
-        let value = serde_json::to_vec(&config).unwrap_or_default();
-        let number = self.db.put(Tree::Groups, config.group_name.clone().into_bytes(), value);
-        self.table.write().insert(config.group_name.clone(), Arc::new(config));
+        let (name, value) = (config.group_name.clone(), serde_json::to_vec(&config).unwrap_or_default());
+        let number = {
+            // The row is noted while the table is held, so that both see changes in the same order.
+            let mut table = self.table.write();
+            table.insert(name.clone(), Arc::new(config));
+            self.db.put(Tree::Groups, name.into_bytes(), value)
+        };
         self.version.bump();
         number
     }
@@ -62,9 +67,13 @@ impl Groups {
 
     /// Removes a group. Returns the number for [`Db::stored`], or `None` when there was none.
     pub fn remove(&self, group: &str) -> Option<u64> {
-        self.table.write().remove(group)?;
+        let number = {
+            let mut table = self.table.write();
+            table.remove(group)?;
+            self.db.remove(Tree::Groups, group.as_bytes().to_vec())
+        };
         self.version.bump();
-        Some(self.db.remove(Tree::Groups, group.as_bytes().to_vec()))
+        Some(number)
     }
 
     /// All groups with the table's version.
@@ -73,5 +82,29 @@ impl Groups {
         let table = self.table.read();
         let groups = table.iter().map(|(name, config)| (name.clone(), config.as_ref().clone())).collect();
         GroupTable { data_version: self.version.current(), subscription_group_table: groups, ..GroupTable::default() }
+    }
+}
+
+impl Kept for Groups {
+    fn tree(&self) -> Tree {
+        Tree::Groups
+    }
+
+    fn take(&self, key: &[u8], value: Option<&[u8]>) {
+        let Some(value) = value else {
+            if let Ok(group) = std::str::from_utf8(key) {
+                self.remove(group);
+            }
+            return;
+        };
+        match serde_json::from_slice::<GroupConfig>(value) {
+            Ok(config) if self.get(&config.group_name).is_some_and(|known| *known == config) => {}
+            Ok(config) => {
+                self.put(config);
+            }
+            Err(error) => {
+                tracing::error!(group = %String::from_utf8_lossy(key), %error, "settings of a group of the master's do not parse; skipped");
+            }
+        }
     }
 }

@@ -1,8 +1,14 @@
 //! What the broker must remember beside messages: topics, groups, offsets. Memory is the working copy, sled the lasting one.
 
 pub mod db;
+pub mod feed;
+pub mod followers;
 pub mod groups;
+pub mod kept;
 pub mod legacy;
 pub mod levels;
 pub mod offsets;
+pub mod resets;
+pub mod rows;
+pub mod taken;
 pub mod topics;

@@ -12,6 +12,10 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 
 use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::kept::Kept;
+use crate::meta::resets::Resets;
+use crate::meta::taken::Taken;
+use crate::plant::{self, Plant};
 
 type Queues = BTreeMap<i32, i64>;
 type Groups = HashMap<String, Queues>;
@@ -20,12 +24,28 @@ type Groups = HashMap<String, Queues>;
 pub struct Offsets {
     table: RwLock<HashMap<String, Groups>>,
     /// Offsets that an administrator set: the group's next pull is sent there, and until then its commits count for nothing.
-    resets: RwLock<HashMap<(String, String, i32), i64>>,
+    resets: Resets,
+    taken: Taken,
     db: Arc<Db>,
 }
 
-/// `topic 0 group 0 queue`, the queue as four bytes. Names hold no zero bytes.
-fn encode_key(topic: &str, group: &str, queue: i32) -> Vec<u8> {
+/// An offset that was committed here while another broker was the master, for that broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untold {
+    /// The topic.
+    pub topic: String,
+    /// The group.
+    pub group: String,
+    /// The queue.
+    pub queue: i32,
+    /// The offset.
+    pub offset: i64,
+    /// What the master had before, as far as it was known here.
+    pub base: Option<i64>,
+}
+
+/// Key of an offset's row: `topic 0 group 0 queue`, the queue as four bytes. Names hold no zero bytes.
+pub fn encode_key(topic: &str, group: &str, queue: i32) -> Vec<u8> {
     let mut key = Vec::with_capacity(topic.len() + group.len() + 6);
     key.extend_from_slice(topic.as_bytes());
     key.push(0);
@@ -57,7 +77,9 @@ impl Offsets {
                 _ => tracing::error!(?key, "a stored offset does not parse; skipped"),
             }
         }
-        Ok(Self { table: RwLock::new(table), resets: RwLock::default(), db })
+        let taken = Taken::load(Arc::clone(&db))?;
+        let resets = Resets::load(Arc::clone(&db))?;
+        Ok(Self { table: RwLock::new(table), resets, taken, db })
     }
 
     /// The group's offset in a queue: the first message it has not consumed.
@@ -74,32 +96,115 @@ impl Offsets {
         Some(self.set(topic, group, queue, offset))
     }
 
+    /// The row is noted while the table is held, so that both see changes in the same order.
     fn set(&self, topic: &str, group: &str, queue: i32, offset: i64) -> u64 {
-        {
-            let mut table = self.table.write();
-            table.entry_ref(topic).or_default().entry_ref(group).or_default().insert(queue, offset);
+        let key = encode_key(topic, group, queue);
+        let mut table = self.table.write();
+        let before = table.entry_ref(topic).or_default().entry_ref(group).or_default().insert(queue, offset);
+        if self.taken.follows() && before != Some(offset) {
+            self.taken.note(&key, before);
         }
-        self.db.put(Tree::Offsets, encode_key(topic, group, queue), offset.to_be_bytes().to_vec())
+        self.db.put(Tree::Offsets, key, offset.to_be_bytes().to_vec())
+    }
+
+    /// From now on another broker is the master: what is committed here is kept for it.
+    pub fn follow(&self) {
+        self.taken.follow();
+    }
+
+    /// From now on this broker is the master, and its offsets are those that count.
+    pub fn lead(&self) {
+        self.taken.lead();
+    }
+
+    /// Whether another broker is the master.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.taken.follows()
+    }
+
+    /// Offsets that the master has to be told.
+    #[must_use]
+    pub fn untold(&self) -> Vec<Untold> {
+        let untold = |(key, base, told): (Vec<u8>, Option<i64>, Option<i64>)| {
+            let (topic, group, queue) = decode_key(&key)?;
+            let offset = self.get(topic, group, queue).filter(|offset| Some(*offset) != told)?;
+            Some(Untold { topic: topic.to_owned(), group: group.to_owned(), queue, offset, base })
+        };
+        self.taken.all().into_iter().filter_map(untold).collect()
+    }
+
+    /// Waits until there is something to tell since the last time.
+    pub async fn untold_news(&self) {
+        self.taken.news().await;
+    }
+
+    /// The master has accepted the offset. Until it comes back from there, older ones of the master's do not replace it.
+    pub fn told(&self, untold: &Untold) {
+        self.taken.told(&encode_key(&untold.topic, &untold.group, untold.queue), untold.offset);
+    }
+
+    /// The master's offset counts, not the one committed here, unless that has moved on meanwhile.
+    pub fn give_up(&self, untold: &Untold, master: Option<i64>) {
+        let mut table = self.table.write();
+        let (topic, group, queue) = (untold.topic.as_str(), untold.group.as_str(), untold.queue);
+        let here = table.get(topic).and_then(|groups| groups.get(group)?.get(&queue)).copied();
+        if here == Some(untold.offset) {
+            let key = encode_key(topic, group, queue);
+            self.taken.forget(&key);
+            self.replace(&mut table, key, (topic, group, queue), master);
+        }
+    }
+
+    fn replace(
+        &self,
+        table: &mut HashMap<String, Groups>,
+        key: Vec<u8>,
+        (topic, group, queue): (&str, &str, i32),
+        offset: Option<i64>,
+    ) {
+        if let Some(offset) = offset {
+            table.entry_ref(topic).or_default().entry_ref(group).or_default().insert(queue, offset);
+            self.db.put(Tree::Offsets, key, offset.to_be_bytes().to_vec());
+            return;
+        }
+        if let Some(groups) = table.get_mut(topic)
+            && let Some(queues) = groups.get_mut(group)
+        {
+            queues.remove(&queue);
+            if queues.is_empty() {
+                groups.remove(group);
+            }
+            if groups.is_empty() {
+                table.remove(topic);
+            }
+        }
+        self.db.remove(Tree::Offsets, key);
     }
 
     /// Sets an offset by an administrator's will; the group's next pull is sent there.
     pub fn reset(&self, topic: &str, group: &str, queue: i32, offset: i64) -> u64 {
-        self.resets.write().insert((topic.to_owned(), group.to_owned(), queue), offset);
+        self.resets.set(encode_key(topic, group, queue), offset);
         self.set(topic, group, queue, offset)
     }
 
     fn is_reset(&self, topic: &str, group: &str, queue: i32) -> bool {
-        let resets = self.resets.read();
-        !resets.is_empty() && resets.contains_key(&(topic.to_owned(), group.to_owned(), queue))
+        !self.resets.is_empty() && self.resets.holds(&encode_key(topic, group, queue))
     }
 
     /// Where an administrator has sent the group; asked once, by its next pull.
     #[must_use]
     pub fn take_reset(&self, topic: &str, group: &str, queue: i32) -> Option<i64> {
-        if self.resets.read().is_empty() {
+        if self.resets.is_empty() {
             return None;
         }
-        self.resets.write().remove(&(topic.to_owned(), group.to_owned(), queue))
+        self.resets.take(&encode_key(topic, group, queue))
+    }
+
+    /// What administrators have set and groups have yet to follow.
+    #[must_use]
+    pub fn resets(&self) -> &Resets {
+        &self.resets
     }
 
     /// Topics in which the group has offsets.
@@ -117,28 +222,26 @@ impl Offsets {
 
     /// Forgets everything about a topic.
     pub fn remove_topic(&self, topic: &str) {
-        let removed = self.table.write().remove(topic).unwrap_or_default();
-        for (group, queues) in removed {
+        let mut table = self.table.write();
+        for (group, queues) in table.remove(topic).unwrap_or_default() {
             self.forget(topic, &group, &queues);
         }
     }
 
     /// Forgets everything about a group.
     pub fn remove_group(&self, group: &str) {
-        let mut removed = Vec::new();
         for (topic, groups) in self.table.write().iter_mut() {
             if let Some(queues) = groups.remove(group) {
-                removed.push((topic.clone(), queues));
+                self.forget(topic, group, &queues);
             }
-        }
-        for (topic, queues) in removed {
-            self.forget(&topic, group, &queues);
         }
     }
 
     fn forget(&self, topic: &str, group: &str, queues: &Queues) {
         for queue in queues.keys() {
-            self.db.remove(Tree::Offsets, encode_key(topic, group, *queue));
+            let key = encode_key(topic, group, *queue);
+            self.resets.take(&key);
+            self.db.remove(Tree::Offsets, key);
         }
     }
 
@@ -150,6 +253,27 @@ impl Offsets {
             groups.iter().map(move |(group, queues)| (format!("{topic}@{group}"), queues.clone()))
         });
         rows.collect()
+    }
+}
+
+impl Kept for Offsets {
+    fn tree(&self) -> Tree {
+        Tree::Offsets
+    }
+
+    fn take(&self, key: &[u8], value: Option<&[u8]>) {
+        let master = value.map(|value| value.first_chunk().map(|offset| i64::from_be_bytes(*offset)));
+        let (Some((topic, group, queue)), Some(master)) = (decode_key(key), master.map_or(Some(None), |v| v.map(Some)))
+        else {
+            tracing::error!(?key, ?value, "an offset of the master's does not parse; skipped");
+            return;
+        };
+        let master = if plant::is(Plant::OffsetBack) { master.map(|offset| offset / 2) } else { master };
+        let mut table = self.table.write();
+        let here = table.get(topic).and_then(|groups| groups.get(group)?.get(&queue)).copied();
+        if !self.taken.stands(key, here, master) && here != master {
+            self.replace(&mut table, key.to_vec(), (topic, group, queue), master);
+        }
     }
 }
 

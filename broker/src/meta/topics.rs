@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::kept::Kept;
 
 /// Milliseconds since the epoch.
 pub(crate) fn now_ms() -> i64 {
@@ -36,6 +37,10 @@ impl Version {
             version.counter += 1;
             version.timestamp = now_ms();
         });
+    }
+
+    fn set_state(&self, state_version: i64) {
+        self.0.send_modify(|version| version.state_version = state_version);
     }
 }
 
@@ -65,6 +70,11 @@ impl Topics {
         Ok(Self { table: RwLock::new(table), creating: Mutex::default(), version: Version::new(), db })
     }
 
+    /// Notes the mastership under which the table changes: name servers believe the newest.
+    pub fn set_state_version(&self, state_version: i64) {
+        self.version.set_state(state_version);
+    }
+
     /// A topic's settings.
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<Arc<TopicConfig>> {
@@ -85,15 +95,19 @@ impl Topics {
 
     /// Creates or replaces a topic. The number is for [`Db::stored`].
     pub fn put(&self, config: TopicConfig) -> u64 {
-        let number = self.store(&config);
-        self.table.write().insert(config.topic_name.clone(), Arc::new(config));
-        self.version.bump();
-        number
+        self.store(Arc::new(config))
     }
 
-    fn store(&self, config: &TopicConfig) -> u64 {
-        let value = serde_json::to_vec(config).unwrap_or_default();
-        self.db.put(Tree::Topics, config.topic_name.clone().into_bytes(), value)
+    /// The row is noted while the table is held, so that both see changes in the same order.
+    fn store(&self, config: Arc<TopicConfig>) -> u64 {
+        let (name, value) = (config.topic_name.clone(), serde_json::to_vec(&*config).unwrap_or_default());
+        let number = {
+            let mut table = self.table.write();
+            table.insert(name.clone(), config);
+            self.db.put(Tree::Topics, name.into_bytes(), value)
+        };
+        self.version.bump();
+        number
     }
 
     /// Creates a topic unless it is there; either way its settings.
@@ -106,9 +120,7 @@ impl Topics {
             return config;
         }
         let config = Arc::new(make());
-        self.store(&config);
-        self.table.write().insert(topic.to_owned(), Arc::clone(&config));
-        self.version.bump();
+        self.store(Arc::clone(&config));
         tracing::info!(topic, queues = config.write_queue_nums, perm = config.perm, "topic created");
         config
     }
@@ -121,9 +133,13 @@ impl Topics {
 
     /// Removes a topic. Returns the number for [`Db::stored`], or `None` when there was none.
     pub fn remove(&self, topic: &str) -> Option<u64> {
-        self.table.write().remove(topic)?;
+        let number = {
+            let mut table = self.table.write();
+            table.remove(topic)?;
+            self.db.remove(Tree::Topics, topic.as_bytes().to_vec())
+        };
         self.version.bump();
-        Some(self.db.remove(Tree::Topics, topic.as_bytes().to_vec()))
+        Some(number)
     }
 
     /// All topics with the table's version.
@@ -139,5 +155,33 @@ impl Topics {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.table.read().keys().cloned().collect()
+    }
+}
+
+impl Kept for Topics {
+    fn tree(&self) -> Tree {
+        Tree::Topics
+    }
+
+    /// Topics of the system stay: each broker makes those that it needs, and no administrator can delete one.
+    fn take(&self, key: &[u8], value: Option<&[u8]>) {
+        let Some(value) = value else {
+            match std::str::from_utf8(key) {
+                Ok(topic) if !name::is_system_topic(topic) => {
+                    self.remove(topic);
+                }
+                _ => {}
+            }
+            return;
+        };
+        match serde_json::from_slice::<TopicConfig>(value) {
+            Ok(config) if self.get(&config.topic_name).is_some_and(|known| *known == config) => {}
+            Ok(config) => {
+                self.put(config);
+            }
+            Err(error) => {
+                tracing::error!(topic = %String::from_utf8_lossy(key), %error, "settings of a topic of the master's do not parse; skipped");
+            }
+        }
     }
 }

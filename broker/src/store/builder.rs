@@ -128,6 +128,12 @@ impl Builder {
         at
     }
 
+    /// The log begins at an offset of which nothing was there before.
+    pub fn begin_at(&self, offset: u64) {
+        self.built.lock().offset = offset;
+        self.announced.send_modify(|announced| announced.offset = offset);
+    }
+
     /// Stops the thread.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);

@@ -135,9 +135,35 @@ pub enum AppendError {
         /// How many.
         unflushed: usize,
     },
+    /// A copy of a master's log has a gap.
+    #[error("the log ends at {end}, the copied bytes begin at {at}")]
+    Elsewhere {
+        /// The log's end.
+        end: u64,
+        /// Where the bytes belong.
+        at: u64,
+    },
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
+}
+
+/// Why bytes of a master's log are not taken; nothing of them is stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CopyError {
+    /// They are no sound record of that place.
+    #[error(
+        "the master's bytes at log offset {at} are no sound record: {reason}; its disk or the connection is damaged"
+    )]
+    Unsound {
+        /// Where.
+        at: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The log does not take them.
+    #[error(transparent)]
+    Append(#[from] AppendError),
 }
 
 /// Why a record is not read.

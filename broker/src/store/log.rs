@@ -9,6 +9,7 @@ use orbitmq_common::message::record::{self, RecordError};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::store::bell::Bell;
+use crate::store::copy::Copied;
 use crate::store::error::{AppendError, Poisoned};
 use crate::store::progress::Progress;
 use crate::store::queue::Queue;
@@ -153,6 +154,52 @@ impl CommitLog {
             self.after_append(tail);
             return Ok(());
         }
+    }
+
+    /// Appends what a master's log holds from `at` on, which must be this log's end.
+    pub fn append_copied(&self, copied: &Copied<'_>) -> Result<(), AppendError> {
+        loop {
+            let mut tail = self.tail.lock();
+            tail.check()?;
+            let unflushed = tail.batch.bytes.len() + self.in_flight.load(Ordering::Relaxed);
+            if unflushed > 0 && unflushed.saturating_add(copied.len()) > self.max_unflushed {
+                return Err(AppendError::Busy { unflushed });
+            }
+            if copied.end > tail.limit {
+                drop(tail);
+                self.reserve(copied.end)?;
+                continue;
+            }
+            if tail.end != copied.start {
+                return Err(AppendError::Elsewhere { end: tail.end, at: copied.start });
+            }
+            tail.copy(copied);
+            self.after_append(tail);
+            return Ok(());
+        }
+    }
+
+    /// Lets an empty log begin at an offset other than 0: a copy of one that has lost its first segments.
+    pub fn begin_at(&self, offset: u64) -> bool {
+        let mut tail = self.tail.lock();
+        if tail.end > 0 {
+            return false;
+        }
+        if let Err(error) = self.space.begin_at(&self.segments, offset) {
+            tracing::warn!(%error, "an empty segment cannot be removed");
+            return false;
+        }
+        tail.end = offset;
+        tail.limit = offset;
+        tail.batch.end = offset;
+        self.progress.begin_at(offset);
+        true
+    }
+
+    /// With appends held off and everything confirmed and built, sets where each queue goes on.
+    pub fn renumber(&self, queues: &[Arc<Queue>]) {
+        let _tail = self.tail.lock();
+        queues.iter().for_each(|queue| queue.set_next(queue.max()));
     }
 
     fn after_append(&self, tail: MutexGuard<'_, Tail>) {
@@ -347,9 +394,7 @@ impl Tail {
         queue_offset: u64,
         store_timestamp: i64,
     ) -> Result<Appended, RecordError> {
-        if self.batch.bytes.is_empty() {
-            self.batch.runs.push((self.end, 0));
-        }
+        self.begin_run();
         if !fits(segments, self.end, record.len()) {
             self.roll(segments);
         }
@@ -361,6 +406,26 @@ impl Tail {
         }
         self.end += record.len() as u64;
         Ok(Appended { physical_offset, queue_offset, end: self.end, store_timestamp })
+    }
+
+    fn copy(&mut self, copied: &Copied<'_>) {
+        for piece in &copied.pieces {
+            self.begin_run();
+            self.batch.bytes.extend_from_slice(piece.bytes);
+            self.end = piece.rolls_to.unwrap_or(self.end + piece.bytes.len() as u64);
+        }
+        self.batch.end = self.end;
+        self.batch.records += copied.records;
+        self.timestamp = self.timestamp.max(copied.timestamp);
+    }
+
+    /// Begins a run at the log's end, unless the last one reaches up to there.
+    fn begin_run(&mut self) {
+        let len = self.batch.bytes.len();
+        let follows = self.batch.runs.last().is_some_and(|(offset, start)| offset + (len - start) as u64 == self.end);
+        if !follows {
+            self.batch.runs.push((self.end, len));
+        }
     }
 
     /// Ends the segment with a filler; the zeros behind its head are in the file already.

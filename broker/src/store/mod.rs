@@ -7,11 +7,13 @@ pub mod adopt;
 pub mod bell;
 pub mod builder;
 pub mod checkpoint;
+pub mod copy;
 pub mod derived;
 pub mod entry;
 pub mod error;
 pub mod files;
 pub mod flush;
+pub mod identity;
 pub mod index;
 pub mod index_file;
 pub mod io;
@@ -35,17 +37,18 @@ pub mod segments;
 pub mod shared;
 pub mod space;
 pub mod stats;
+pub mod truncate;
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use orbitmq_common::message::record::{NewRecord, RecordError};
+use orbitmq_common::message::record::{NewRecord, RecordError, RecordView, checksum};
 use orbitmq_common::message::sysflag;
 use parking_lot::Mutex;
 
-use crate::store::error::{AppendError, CloseError, OpenError, Poisoned, ReadError};
+use crate::store::error::{AppendError, CloseError, CopyError, OpenError, Poisoned, ReadError};
 use crate::store::log::{Appended, Encoded};
 use crate::store::open::Threads;
 use crate::store::options::Options;
@@ -142,6 +145,86 @@ impl Store {
         }
     }
 
+    /// Appends what a master's log holds from `at`, this log's end, on: as many whole records as there are in `bytes`, each
+    /// checked. Returns how many bytes of them are taken; the rest has to come again, with more behind it.
+    pub fn replicate(&self, at: u64, bytes: &[u8]) -> Result<usize, CopyError> {
+        let copied = copy::check(&self.shared.log.segments, at, bytes)?;
+        if copied.end == at {
+            return Ok(0);
+        }
+        self.shared.log.append_copied(&copied)?;
+        Counters::add(&self.shared.counters.puts, copied.records as u64);
+        Counters::add(&self.shared.counters.put_bytes, copied.len() as u64);
+        Ok(usize::try_from(copied.end - at).unwrap_or(usize::MAX))
+    }
+
+    /// Lets an empty store begin at a log offset other than 0; false when it is not empty.
+    pub fn begin_at(&self, offset: u64) -> bool {
+        let begun = self.shared.log.begin_at(offset);
+        if begun {
+            self.shared.builder.begin_at(offset);
+        }
+        begun
+    }
+
+    /// Sets the log offset beyond which nothing is confirmed, however durable it is here: replicas have a say in it.
+    /// [`Self::show_confirmed`] makes it known.
+    pub fn set_ceiling(&self, ceiling: u64) {
+        self.shared.log.progress.set_ceiling(ceiling);
+    }
+
+    /// Confirms nothing more until the ceiling is set anew, and tells what is confirmed.
+    pub fn freeze(&self) -> u64 {
+        self.shared.log.progress.freeze()
+    }
+
+    /// Wakes senders and readers of what is confirmed by now.
+    pub fn show_confirmed(&self) {
+        self.shared.log.progress.wake_confirmed();
+        self.shared.builder.follow();
+    }
+
+    /// Has queues go on where a copied log left them. Nothing may be appended meanwhile, and all must be built.
+    pub fn renumber(&self) {
+        self.shared.log.renumber(&self.shared.derived.queues.all());
+    }
+
+    /// Ends all appends and acknowledgements for a reason that is no failure of the disk.
+    pub fn fence(&self, reason: &str) {
+        self.shared.log.poison(reason);
+    }
+
+    /// Ends without writing anything more, as a crash would; the next opening recovers.
+    pub fn abandon(&self) {
+        if let Some(threads) = self.threads.lock().take() {
+            threads.abandon(&self.shared);
+        }
+    }
+
+    /// Bytes of the log from `from` on, at most to `to`, to `max` bytes, or to the end of the segment; they may be unconfirmed.
+    pub fn log_bytes(&self, from: u64, to: u64, max: u64) -> Option<Bytes> {
+        let segment = self.shared.log.segments.find(from)?;
+        let to = to.min(segment.end()).min(from.saturating_add(max)).min(self.written());
+        segment.slice(from, to).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Bytes of a log segment.
+    pub fn segment_size(&self) -> u64 {
+        self.shared.log.segments.size()
+    }
+
+    /// Log offset and checksum of the last record that queues and index know.
+    pub fn last_record(&self) -> Option<(u64, u32)> {
+        let at = self.shared.builder.cut(|built| built.last)?;
+        Some((at, self.checksum_at(at)?))
+    }
+
+    /// Checksum of the record at a log offset.
+    pub fn checksum_at(&self, at: u64) -> Option<u32> {
+        let sum = |record: &RecordView<'_>| checksum(record.bytes);
+        self.shared.log.segments.with_record(at, self.written(), sum).ok()
+    }
+
     /// Resolves when the log is stored up to `end`: flushed, or in async mode written. An acknowledgement waits for it.
     pub async fn durable(&self, end: u64) -> Result<(), Poisoned> {
         if self.confirmed() < end {
@@ -163,6 +246,21 @@ impl Store {
     /// Offset up to which the log is durable.
     pub fn flushed(&self) -> u64 {
         self.shared.log.progress.flushed()
+    }
+
+    /// Offset behind the last appended record.
+    pub fn end(&self) -> u64 {
+        self.shared.log.end()
+    }
+
+    /// Offset up to which this broker alone vouches for the log: flushed, or in async mode written.
+    pub fn local(&self) -> u64 {
+        self.shared.log.progress.local()
+    }
+
+    /// Woken when more is written, flushed or confirmed, and at the first failure.
+    pub fn news(&self) -> &tokio::sync::Notify {
+        self.shared.log.progress.news()
     }
 
     /// Offset up to which the log is acknowledged and readable.
@@ -264,14 +362,44 @@ impl Store {
         self.shared.derived.queues.topics()
     }
 
-    /// Forgets a topic's queues; its records stay in the log until retention. Its queues may begin again at 0.
-    pub fn delete_topic(&self, topic: &str) {
+    /// Forgets a topic's queues; its records stay in the log until retention. Its queues may begin again at 0. Returns the log
+    /// offset up to which its records are gone.
+    pub fn delete_topic(&self, topic: &str) -> u64 {
+        let shared = &self.shared;
+        let _chores = shared.chores.lock();
+        let (upto, queues) = shared.builder.cut(|_| {
+            let upto = shared.log.end();
+            shared.derived.deleted.write().insert(topic.to_owned(), upto);
+            (upto, shared.derived.queues.remove(topic))
+        });
+        self.remove_queues(topic, queues);
+        upto
+    }
+
+    /// Forgets what a topic has before a log offset, which need not have been reached yet: another broker, of which this log is a
+    /// copy, has deleted it there.
+    pub fn forget_topic(&self, topic: &str, upto: u64) {
         let shared = &self.shared;
         let _chores = shared.chores.lock();
         let queues = shared.builder.cut(|_| {
-            shared.derived.deleted.write().insert(topic.to_owned(), shared.log.end());
-            shared.derived.queues.remove(topic)
+            let mut deleted = shared.derived.deleted.write();
+            if deleted.get(topic).is_some_and(|known| *known >= upto) {
+                return None;
+            }
+            deleted.insert(topic.to_owned(), upto);
+            drop(deleted);
+            // Queues that were made anew behind that offset have lost their old entries already.
+            let gone = shared.derived.queues.of(topic).iter().all(|queue| queue.is_before(upto));
+            Some(if gone { shared.derived.queues.remove(topic) } else { Vec::new() })
         });
+        if let Some(queues) = queues {
+            self.remove_queues(topic, queues);
+        }
+    }
+
+    /// Removes the files of queues that are gone. The chores are held by the caller.
+    fn remove_queues(&self, topic: &str, queues: Vec<Arc<Queue>>) {
+        let shared = &self.shared;
         for queue in queues {
             shared.derived.files.forget(queue.uid());
             let removed = queue_files::remove_outside(&*shared.options.io, queue.dir(), 0, 0)
@@ -311,9 +439,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Some(threads) = self.threads.lock().take() {
-            threads.abandon(&self.shared);
-        }
+        self.abandon();
     }
 }
 

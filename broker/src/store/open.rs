@@ -52,7 +52,7 @@ pub fn open(options: Options) -> Result<(Arc<Shared>, Threads), OpenError> {
     let io = Arc::clone(&options.io);
     let ahead = options.reserve_ahead.min(opened.segments.size() / 2);
     let space = Space::new(Arc::clone(&io), Ahead { bytes: ahead, ..Ahead::of(&options) }, end);
-    let progress = Progress::new(options.flush, end);
+    let progress = Progress::new(options.flush, options.replicated, end);
     let recovered = Recovered { offset: end, timestamp: opened.built.timestamp };
     let log = Arc::new(CommitLog::new(opened.segments, progress, space, recovered, options.max_unflushed));
     let derived = Arc::new(opened.derived);

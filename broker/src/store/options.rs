@@ -57,6 +57,8 @@ pub struct Options {
     pub index: Option<IndexSize>,
     /// When an append counts as stored.
     pub flush: Flush,
+    /// Whether slaves confirm what is acknowledged.
+    pub replicated: bool,
     /// Time between two background flushes in async mode.
     pub flush_every: Duration,
     /// Bytes appended but not yet written that make further appends `Busy`.
@@ -97,6 +99,7 @@ impl Options {
             queue_file_entries: 300_000,
             index: Some(IndexSize { slots: 5_000_000, entries: 20_000_000 }),
             flush: Flush::Sync,
+            replicated: false,
             flush_every: Duration::from_millis(500),
             max_unflushed: 64 << 20,
             reserve_ahead: 64 * MIB,

@@ -7,9 +7,14 @@
 //! An acknowledged byte is a promise: only what lies below `confirmed` is acknowledged, shown to readers or built upon,
 //! and `confirmed` stands still for good after the first failed write or flush.
 //!
+//! Replication sets a ceiling to what is confirmed: on a master the least that an in-sync slave has, on a slave what its master
+//! has confirmed. Without replicas there is none.
+//!
 //! Waiters stand in two groups: those whose bytes are with the flusher now, and those whose bytes go next. A flush wakes
-//! one whole group, so thousands of waiters cost one lock and no search.
+//! one whole group, so thousands of waiters cost one lock and no search. Where slaves confirm, batches overlap: there waiters
+//! stand in the order of what they wait for.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::store::error::Poisoned;
 use crate::store::options::Flush;
@@ -27,8 +33,15 @@ pub struct Progress {
     flush: Flush,
     written: AtomicU64,
     flushed: AtomicU64,
+    /// Nothing beyond it is confirmed, however durable it is here.
+    ceiling: AtomicU64,
     failure: OnceLock<Arc<str>>,
     waiters: Mutex<Waiters>,
+    /// Where slaves confirm: who waits, by log offset and number; else `None`.
+    ordered: Option<Mutex<BTreeMap<(u64, u64), Waker>>>,
+    next_waiter: AtomicU64,
+    /// Woken when more is written, flushed or confirmed, and at the first failure.
+    news: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -42,14 +55,18 @@ struct Waiters {
 }
 
 impl Progress {
-    /// Everything up to `end` is durable already.
-    pub fn new(flush: Flush, end: u64) -> Self {
+    /// Everything up to `end` is durable already. `replicated`: slaves confirm what is acknowledged.
+    pub fn new(flush: Flush, replicated: bool, end: u64) -> Self {
         Self {
             flush,
             written: AtomicU64::new(end),
             flushed: AtomicU64::new(end),
+            ceiling: AtomicU64::new(u64::MAX),
             failure: OnceLock::new(),
             waiters: Mutex::new(Waiters { taken: end, ..Waiters::default() }),
+            ordered: replicated.then(Mutex::default),
+            next_waiter: AtomicU64::new(0),
+            news: Notify::new(),
         }
     }
 
@@ -63,12 +80,44 @@ impl Progress {
         self.flushed.load(Ordering::Acquire)
     }
 
-    /// Offset up to which the log is acknowledged, shown and built upon.
-    pub fn confirmed(&self) -> u64 {
+    /// Offset up to which this broker alone could vouch for the log.
+    pub fn local(&self) -> u64 {
         match self.flush {
             Flush::Sync => self.flushed(),
             Flush::Async => self.written(),
         }
+    }
+
+    /// Offset up to which the log is acknowledged, shown and built upon.
+    pub fn confirmed(&self) -> u64 {
+        self.local().min(self.ceiling.load(Ordering::Acquire))
+    }
+
+    /// Sets what replicas allow to be confirmed; [`Self::wake_confirmed`] makes it known. What is confirmed stays so: readers have
+    /// seen it, and would pass over it if it were not there any more.
+    pub fn set_ceiling(&self, ceiling: u64) {
+        let _ordered = self.ordered.as_ref().map(Mutex::lock);
+        self.ceiling.store(ceiling.max(self.confirmed()), Ordering::Release);
+    }
+
+    /// Confirms nothing more until the ceiling is set anew, and tells what is confirmed.
+    pub fn freeze(&self) -> u64 {
+        // No flush can end while this is held: what is confirmed cannot slip past the ceiling.
+        let _ordered = self.ordered.as_ref().map(Mutex::lock);
+        let confirmed = self.confirmed();
+        self.ceiling.store(confirmed, Ordering::Release);
+        confirmed
+    }
+
+    /// Wakes whoever waits for what is confirmed by now.
+    pub fn wake_confirmed(&self) {
+        self.wake_ordered();
+        self.news.notify_waiters();
+    }
+
+    /// Woken when more is written, flushed or confirmed, and at the first failure.
+    pub fn news(&self) -> &Notify {
+        &self.news
     }
 
     /// The first failure, if there was one.
@@ -87,16 +136,43 @@ impl Progress {
 
     /// The batch in hand is in the page cache.
     pub fn set_written(&self, end: u64) {
-        self.written.fetch_max(end, Ordering::AcqRel);
+        self.reach(&self.written, end);
+        self.news.notify_waiters();
+    }
+
+    /// The log begins at an offset of which nothing was there before.
+    pub fn begin_at(&self, offset: u64) {
+        self.flushed.store(offset, Ordering::Release);
+        self.written.store(offset, Ordering::Release);
     }
 
     /// The log is durable up to there.
     pub fn set_flushed(&self, end: u64) {
-        self.flushed.fetch_max(end, Ordering::AcqRel);
+        self.reach(&self.flushed, end);
+        self.news.notify_waiters();
+    }
+
+    fn reach(&self, place: &AtomicU64, end: u64) {
+        // Held for the sake of `freeze`.
+        let _ordered = self.ordered.as_ref().map(Mutex::lock);
+        place.fetch_max(end, Ordering::AcqRel);
+    }
+
+    fn wake_ordered(&self) {
+        let Some(ordered) = &self.ordered else { return };
+        let woken = {
+            let mut ordered = ordered.lock();
+            let rest = ordered.split_off(&(self.confirmed().saturating_add(1), 0));
+            std::mem::replace(&mut *ordered, rest)
+        };
+        woken.into_values().for_each(Waker::wake);
     }
 
     /// Wakes those whose bytes were in hand.
     pub fn wake(&self) {
+        if self.ordered.is_some() {
+            return self.wake_ordered();
+        }
         let mut woken = std::mem::take(&mut self.waiters.lock().now);
         for waker in woken.drain(..).flatten() {
             waker.wake();
@@ -119,11 +195,14 @@ impl Progress {
             woken
         };
         woken.into_iter().flatten().for_each(Waker::wake);
+        let ordered = self.ordered.as_ref().map(|ordered| std::mem::take(&mut *ordered.lock()));
+        ordered.into_iter().flatten().for_each(|(_, waker)| waker.wake());
+        self.news.notify_waiters();
     }
 
     /// Waits until the log is confirmed up to `end`.
     pub fn durable(&self, end: u64) -> Durable<'_> {
-        Durable { progress: self, end, place: None }
+        Durable { progress: self, end, place: None, number: None }
     }
 }
 
@@ -133,6 +212,8 @@ pub struct Durable<'a> {
     progress: &'a Progress,
     end: u64,
     place: Option<Place>,
+    /// Number among the ordered waiters.
+    number: Option<u64>,
 }
 
 /// Where a waiter stands: in the group of a batch.
@@ -165,6 +246,21 @@ impl Durable<'_> {
         }
         self.progress.failure().map(Err)
     }
+
+    fn poll_ordered(
+        &mut self,
+        ordered: &Mutex<BTreeMap<(u64, u64), Waker>>,
+        waker: &Waker,
+    ) -> Poll<Result<(), Poisoned>> {
+        let mut ordered = ordered.lock();
+        // Again under the lock: what was confirmed in between has woken its waiters already.
+        if let Some(result) = self.ready() {
+            return Poll::Ready(result);
+        }
+        let number = *self.number.get_or_insert_with(|| self.progress.next_waiter.fetch_add(1, Ordering::Relaxed));
+        ordered.insert((self.end, number), waker.clone());
+        Poll::Pending
+    }
 }
 
 impl Future for Durable<'_> {
@@ -174,6 +270,9 @@ impl Future for Durable<'_> {
         let this = self.get_mut();
         if let Some(result) = this.ready() {
             return Poll::Ready(result);
+        }
+        if let Some(ordered) = &this.progress.ordered {
+            return this.poll_ordered(ordered, context.waker());
         }
         let mut waiters = this.progress.waiters.lock();
         // Again under the lock: a flush that ended in between has woken its group already.
@@ -198,6 +297,9 @@ impl Future for Durable<'_> {
 
 impl Drop for Durable<'_> {
     fn drop(&mut self) {
+        if let (Some(number), Some(ordered)) = (self.number, &self.progress.ordered) {
+            ordered.lock().remove(&(self.end, number));
+        }
         if let Some(place) = self.place
             && self.ready().is_none()
             && let Some(slot) = self.progress.waiters.lock().slot(place)

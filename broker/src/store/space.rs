@@ -67,6 +67,16 @@ impl Space {
         Self { io, ahead, full: AtomicBool::new(false), state }
     }
 
+    /// Gives up what is reserved for an empty log, which begins at an offset now.
+    pub fn begin_at(&self, segments: &Segments, offset: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        while segments.count() > 0 {
+            segments.remove_last()?;
+        }
+        state.reserved = offset;
+        Ok(())
+    }
+
     /// Bytes to reserve ahead of the end.
     pub fn ahead(&self) -> u64 {
         self.ahead.bytes

@@ -30,6 +30,7 @@ mod found;
 pub mod leases;
 pub mod members;
 pub mod network;
+pub mod plant;
 pub mod raft;
 pub mod refusal;
 pub mod state;
@@ -242,7 +243,8 @@ impl Controller {
         })?;
         if new {
             tracing::info!(group = %name, id = renewal.id, address = %member.address, "member registers");
-            self.write_soon(Change::Register { group: name.clone(), process, member }).await?;
+            let newest = renewal.log_epoch;
+            self.write_soon(Change::Register { group: name.clone(), process, member, newest }).await?;
         }
         self.view(&name, Some(process))
     }

@@ -12,7 +12,7 @@ use orbitmq_common::protocol::header::group::{ConsumerGroupRequest, ProducerGrou
 use orbitmq_common::protocol::relaxed;
 
 use crate::broker::Broker;
-use crate::handler::admin::topic::synced;
+use crate::handler::admin::topic::{page, synced};
 use crate::members::Member;
 use crate::refusal::Refusal;
 
@@ -45,8 +45,7 @@ pub fn list(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let mut table = broker.groups.snapshot();
     let total = i32::try_from(table.subscription_group_table.len()).unwrap_or(i32::MAX);
     if let (Some(first), Some(most)) = (header.group_seq, header.max_group_num) {
-        let (first, most) = (usize::try_from(first).unwrap_or(0), usize::try_from(most).unwrap_or(0));
-        table.subscription_group_table = table.subscription_group_table.into_iter().skip(first).take(most).collect();
+        table.subscription_group_table = page(table.subscription_group_table, first, most);
     }
     Ok(frame.answer(response::SUCCESS).with_fields(&AllGroupsResponse { total_group_num: total }).with_json(&table))
 }

@@ -3,4 +3,5 @@
 pub mod figures;
 pub mod group;
 pub mod progress;
+pub mod replication;
 pub mod topic;

@@ -1,18 +1,23 @@
-//! How far groups have come: figures (208), all offsets (43), reset by time or to a value (222).
+//! How far groups have come: figures (208), reset by time or to a value (222), and what slaves of RocketMQ's copy (43, 45, 60, 61,
+//! 402).
 
 use std::sync::Arc;
 
 use orbitmq_common::name;
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::body::stats::{self, ConsumeOffset, QueueTable};
+use orbitmq_common::protocol::body::topic::DataVersion;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::admin::{ConsumeStatsRequest, ResetOffsetRequest};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::broker::Broker;
 use crate::handler::admin::topic::message_queue;
+use crate::meta::topics::now_ms;
 use crate::refusal::Refusal;
+use crate::replica::metadata::settle;
 use crate::store::search::Boundary;
 
 /// GET_CONSUME_STATS (208): every queue of the group's topics, or of one of them.
@@ -42,14 +47,49 @@ pub fn figures(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     Ok(frame.answer(response::SUCCESS).with_body(stats::consume_stats(&rows, 0.0)))
 }
 
+/// A whole table with its version, without which a slave of RocketMQ's does not store what it got.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OffsetTable<T> {
+    data_version: DataVersion,
+    offset_table: T,
+}
+
+fn version(broker: &Broker) -> DataVersion {
+    let counter = i64::try_from(broker.db.newest()).unwrap_or(i64::MAX);
+    DataVersion { counter, state_version: 0, timestamp: broker.started }
+}
+
 /// GET_ALL_CONSUMER_OFFSET (43).
 pub fn all(broker: &Broker, frame: &Frame) -> Frame {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Body<T> {
-        offset_table: T,
+    let table = OffsetTable { data_version: version(broker), offset_table: broker.offsets.snapshot() };
+    frame.answer(response::SUCCESS).with_json(&table)
+}
+
+/// GET_ALL_DELAY_OFFSET (45).
+pub fn delay(broker: &Broker, frame: &Frame) -> Frame {
+    let table = OffsetTable { data_version: version(broker), offset_table: broker.delay.snapshot() };
+    frame.answer(response::SUCCESS).with_json(&table)
+}
+
+/// GET_TIMER_CHECK_POINT (60): there are no timers; seven numbers of eight bytes, the first of them the time up to which all are read.
+pub fn timer_checkpoint(frame: &Frame) -> Frame {
+    let mut body = [0; 56];
+    if let Some(time) = body.first_chunk_mut() {
+        *time = now_ms().to_be_bytes();
     }
-    frame.answer(response::SUCCESS).with_json(&Body { offset_table: broker.offsets.snapshot() })
+    frame.answer(response::SUCCESS).with_body(body.to_vec())
+}
+
+/// GET_TIMER_METRICS (61): there are no timers.
+pub fn timer_metrics(frame: &Frame) -> Frame {
+    let body = json!({"dataVersion": DataVersion::default(), "timingCount": {}});
+    frame.answer(response::SUCCESS).with_json(&body)
+}
+
+/// GET_ALL_MESSAGE_REQUEST_MODE (402): every group pulls.
+pub fn request_modes(frame: &Frame) -> Frame {
+    frame.answer(response::SUCCESS).with_json(&json!({"messageRequestModeMap": {}}))
 }
 
 /// INVOKE_BROKER_TO_RESET_OFFSET (222): stores the new offsets; the group's next pulls are sent there.
@@ -82,7 +122,7 @@ pub fn reset(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let answer = frame.answer(response::SUCCESS).with_body(stats::reset_offsets(&rows));
     let broker = Arc::clone(broker);
     Ok(Outcome::later(async move {
-        match broker.db.stored(last).await {
+        match settle::settled(&broker, last).await {
             Ok(()) => answer,
             Err(error) => Refusal::from(error).answer(&answer),
         }

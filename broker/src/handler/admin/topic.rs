@@ -1,12 +1,13 @@
 //! Topics: create or change (17, 18), delete (215), list (21), one (351), figures (202), who reads it (300).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use orbitmq_common::name;
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::body::group::{GroupList, MessageQueue};
 use orbitmq_common::protocol::body::stats::{self, TopicOffset};
-use orbitmq_common::protocol::body::topic::{TopicConfig, TopicConfigList};
+use orbitmq_common::protocol::body::topic::{DataVersion, TopicConfig, TopicConfigList};
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::admin::{AllTopicsRequest, AllTopicsResponse, CreateTopicRequest, TopicRequest};
@@ -14,6 +15,7 @@ use orbitmq_common::protocol::relaxed;
 
 use crate::broker::Broker;
 use crate::refusal::Refusal;
+use crate::replica::metadata::settle;
 
 /// Queues one topic may have at one broker.
 const MAX_QUEUES: i32 = 65_536;
@@ -97,7 +99,7 @@ fn put(broker: &Arc<Broker>, configs: Vec<TopicConfig>, frame: &Frame) -> Outcom
 pub(super) fn synced(broker: &Arc<Broker>, frame: &Frame) -> Outcome {
     let (broker, answer) = (Arc::clone(broker), frame.answer(response::SUCCESS));
     Outcome::later(async move {
-        match broker.db.sync().await {
+        match settle::synced(&broker).await {
             Ok(()) => answer,
             Err(error) => Refusal::from(error).answer(&answer),
         }
@@ -119,10 +121,10 @@ pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
         // Files are removed, which takes its time on a thread of its own.
         let deleting = Arc::clone(&broker);
         let deleted = tokio::task::spawn_blocking(move || {
-            deleting.store.delete_topic(&topic);
+            deleting.deletions.delete(&topic);
             tracing::info!(topic, "topic deleted");
         });
-        match (deleted.await, broker.db.sync().await) {
+        match (deleted.await, settle::synced(&broker).await) {
             (Ok(()), Ok(())) => answer,
             (_, Err(error)) => Refusal::from(error).answer(&answer),
             (Err(error), _) => {
@@ -138,11 +140,19 @@ pub fn list(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let mut table = broker.topics.snapshot();
     let fields =
         AllTopicsResponse { total_topic_num: i32::try_from(table.topic_config_table.len()).unwrap_or(i32::MAX) };
+    // A slave of RocketMQ's breaks off the whole copy where this is missing.
+    table.mapping_data_version = Some(DataVersion::default());
     if let (Some(first), Some(most)) = (header.topic_seq, header.max_topic_num) {
-        let (first, most) = (usize::try_from(first).unwrap_or(0), usize::try_from(most).unwrap_or(0));
-        table.topic_config_table = table.topic_config_table.into_iter().skip(first).take(most).collect();
+        table.topic_config_table = page(table.topic_config_table, first, most);
     }
     Ok(frame.answer(response::SUCCESS).with_fields(&fields).with_json(&table))
+}
+
+/// A page of a table. A slave of RocketMQ's stops asking when one row is left; so the last page takes it along.
+pub(super) fn page<T>(table: BTreeMap<String, T>, first: i32, most: i32) -> BTreeMap<String, T> {
+    let (first, most) = (usize::try_from(first).unwrap_or(0), usize::try_from(most).unwrap_or(0));
+    let one_is_left = table.len() == first.saturating_add(most).saturating_add(1);
+    table.into_iter().skip(first).take(most + usize::from(one_is_left)).collect()
 }
 
 /// GET_TOPIC_CONFIG (351).

@@ -1,10 +1,12 @@
-//! JSON bodies, one file per family. Output is compact; input is read with [`crate::protocol::relaxed`].
+//! Bodies, one file per family; JSON except where a file says otherwise. Output is compact; input is read with [`crate::protocol::relaxed`].
 
 pub mod controller;
 pub mod group;
 pub mod heartbeat;
 pub mod kv;
+pub mod metadata;
 pub mod register;
+pub mod replica;
 pub mod route;
 pub mod stats;
 pub mod topic;

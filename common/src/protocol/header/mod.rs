@@ -10,4 +10,5 @@ pub mod nameserver;
 pub mod offset;
 pub mod pull;
 pub mod query;
+pub mod replica;
 pub mod send;
