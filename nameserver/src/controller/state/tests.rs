@@ -21,7 +21,7 @@ fn register(id: i64, store: u64) -> Change {
 #[test]
 fn epochs_rise_above_those_from_before_the_controller() {
     let mut state = State::default();
-    let Change::Register { group, process, member, .. } = register(1, 7) else { unreachable!() };
+    let Change::Register { group, process, member, .. } = register(1, 7) else { panic!("a registration") };
     state.apply(&Change::Register { group, process, member, newest: 6 }, REIGN).unwrap();
     assert_eq!(state.group(&name()).unwrap().epoch, 7);
 }
