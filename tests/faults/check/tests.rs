@@ -204,7 +204,7 @@ fn committed_offsets_never_go_back() {
 #[test]
 fn nothing_is_acknowledged_before_it_is_flushed() {
     let mut round = Round::well();
-    let unflushed = || Vec::from_iter([400..500]);
+    let unflushed = || vec![std::ops::Range { start: 400, end: 500 }];
     let death = |member, since, is_needed| Death { member, since, at: 100, is_needed, unflushed: unflushed() };
     // The slave of three need not have it; a process that started later never promised it.
     round.records.deaths = vec![death(A, 0, false), death(B, 50, true)];
