@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::controller::Controller;
 use crate::controller::leases::{Leases, Seen};
+use crate::controller::plant;
 use crate::controller::refusal::ControllerError;
 use crate::controller::state::{Change, Election, Group, Name, Process, Reign, unknown_group};
 
@@ -74,6 +75,11 @@ fn decide(name: &Name, group: &Group, leases: &Leases, now: Instant) -> Option<O
 
 /// Of the living in the in-sync set the one with the most, then the one with the smallest number.
 fn best(name: &Name, group: &Group, leases: &Leases, now: Instant) -> Option<Process> {
+    if plant::promotes_outside_the_set() {
+        // The worst of all that live, if there is a choice.
+        let living = group.members.keys().filter_map(|id| eligible(name, group, leases, *id, now));
+        return living.min_by_key(|seen| (seen.log, seen.process.id)).map(|seen| seen.process);
+    }
     let living = group.in_sync.iter().filter_map(|id| eligible(name, group, leases, *id, now));
     living.max_by_key(|seen| (seen.log, Reverse(seen.process.id))).map(|seen| seen.process)
 }
@@ -160,7 +166,14 @@ impl Controller {
 }
 
 fn election(name: &Name, group: &Group, reign: Reign, master: Option<Process>) -> Election {
-    Election { group: name.clone(), epoch: group.epoch, set_epoch: group.set_epoch, reign, master, by_operator: false }
+    Election {
+        group: name.clone(),
+        epoch: group.epoch,
+        set_epoch: group.set_epoch,
+        reign,
+        master,
+        by_operator: plant::promotes_outside_the_set(),
+    }
 }
 
 fn operators_election(

@@ -29,6 +29,7 @@ mod found;
 pub mod leases;
 pub mod members;
 pub mod network;
+pub mod plant;
 pub mod raft;
 pub mod refusal;
 pub mod state;
@@ -36,7 +37,7 @@ mod storage;
 
 const HEARTBEAT_MS: u64 = 100;
 /// A member waits for the greater one in silence, then for a random time between both, before it wants to lead.
-const ELECTION_MS: (u64, u64) = (300, 600);
+const ELECTION_MS: (u64, u64) = (250, 450);
 const SNAPSHOT_TIMEOUT_MS: u64 = 5_000;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -241,7 +242,8 @@ impl Controller {
         })?;
         if new {
             tracing::info!(group = %name, id = renewal.id, address = %member.address, "member registers");
-            self.write_soon(Change::Register { group: name.clone(), process, member }).await?;
+            let newest = renewal.log_epoch;
+            self.write_soon(Change::Register { group: name.clone(), process, member, newest }).await?;
         }
         self.view(&name, Some(process))
     }

@@ -39,7 +39,7 @@ async fn followers_name_the_leader() {
 async fn a_lost_lease_moves_the_mastership_inside_the_set_only() {
     let cluster = Cluster::start(3).await;
     let first = cluster.renew(&renewal(1)).await;
-    let (second, third) = (renewal(2), Renewal { log_epoch: 9, log_end: 9_999, ..renewal(3) });
+    let (second, third) = (renewal(2), Renewal { log_epoch: 1, log_end: 9_999, ..renewal(3) });
     cluster.renew(&second).await;
     cluster.renew(&third).await;
     assert_eq!(cluster.change_set(&set(&first, &[1, 2])).await.code, response::SUCCESS);
