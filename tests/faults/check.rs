@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::history::{Death, Lane, Outcome, Records, Send};
+use super::history::{Death, InSync, Lane, Outcome, Records, Send};
 use super::masters;
 use super::proxy::Member;
 use crate::ledger::Id;
@@ -264,15 +264,20 @@ fn check_offsets(verdict: &mut Verdict, records: &Records) {
     }
 }
 
-/// What a killed process had not flushed it had not promised, nor had its group if that needs all its members.
+/// What a killed process had not flushed was not acknowledged by it, nor by anybody else while it was in the in-sync set:
+/// it might have been the next master.
 fn check_deaths(verdict: &mut Verdict, records: &Records) {
     for death in &records.deaths {
+        let (group, id) = (death.member.group, i64::from(death.member.id));
+        let sets = records.sets.iter().filter(|set| set.group == group && set.members.contains(&id));
+        let sets: Vec<&InSync> = sets.collect();
+        let in_set = |send: &Send| sets.iter().any(|set| set.from < send.started && send.ended < set.to);
         let promised = |send: &Send| {
-            let asked = send.member == death.member || (death.is_needed && send.member.group == death.member.group);
-            asked && send.started > death.since && send.ended < death.at
+            let alive = send.started > death.since && send.ended < death.at;
+            alive && send.member.group == group && (send.member == death.member || in_set(send))
         };
-        for (send, _, physical) in records.acknowledged().filter(|(send, ..)| promised(send)) {
-            if death.unflushed.iter().any(|bytes| bytes.contains(&physical)) {
+        for (send, _, physical) in records.acknowledged() {
+            if death.unflushed.iter().any(|bytes| bytes.contains(&physical)) && promised(send) {
                 let Death { member, at, .. } = death;
                 verdict.unflushed += 1;
                 verdict.tell(|| format!("{send:?} was not flushed by {member:?} when it died at {at}"));

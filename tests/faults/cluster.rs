@@ -134,8 +134,7 @@ impl Cluster {
             let setup = settings.iter().fold(setup, |setup, (key, value)| setup.set(key, value));
             let setup = plant.into_iter().fold(setup, |setup, name| setup.environment("ORBITMQ_PLANT", name));
             let daemon = disk.on(setup, &shim).daemon();
-            // Of two members both have to have a message before it is acknowledged, and the master in any case.
-            (node, Machine::new(node, daemon, disk, &net, &world, plan.members == 2))
+            (node, Machine::new(node, daemon, disk, &net, &world))
         };
         let machines = setups.into_iter().map(finish).collect();
         let (hit, failovers, plan) = (HashMap::new(), Vec::new(), plan.clone());
@@ -220,21 +219,23 @@ impl Cluster {
             matches!(fault.kind, Kind::Power | Kind::Blackout).then(|| fault.degree.wrapping_add(number as u64))
         };
         match (fault.kind, phase) {
-            (Kind::Kill | Kind::Power | Kind::Relay, 0) => {
+            (Kind::Kill | Kind::Relay, 0) | (Kind::Power, 1) => {
                 self.note_failover(index, first);
                 self.machine(first).kill(power(0));
             }
             (Kind::Stop, 0) => self.machine(first).ask_to_stop(),
-            (Kind::Kill | Kind::Power | Kind::Stop, _) => self.machine(first).restart(),
-            (Kind::Blackout, 0) => {
+            (Kind::Kill | Kind::Stop, _) => self.machine(first).restart(),
+            (Kind::Power | Kind::Blackout, 0) => nodes.iter().for_each(|node| self.machine(*node).falter(true)),
+            (Kind::Blackout, 1) => {
                 nodes.iter().enumerate().for_each(|(number, node)| self.machine(*node).kill(power(number)));
             }
-            (Kind::Blackout, 1) => {
-                // In half of them the master comes back last.
+            (Kind::Power | Kind::Blackout, 2) => {
+                nodes.iter().for_each(|node| self.machine(*node).falter(false));
+                // In half of all blackouts the master comes back last.
                 let late = usize::from(fault.degree & 2 == 0 && !others.is_empty());
                 nodes[late..].iter().for_each(|node| self.machine(*node).start());
             }
-            (Kind::Blackout, _) => self.machine(first).start(),
+            (Kind::Power | Kind::Blackout, _) => self.machine(first).start(),
             (Kind::Strand, 0) => others.iter().for_each(|other| self.net.set_both(first, *other, Condition::Cut)),
             (Kind::Strand, 1) => {
                 others.iter().for_each(|other| self.net.set_both(first, *other, Condition::Open));

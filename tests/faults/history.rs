@@ -109,6 +109,21 @@ pub struct Epoch {
     pub master: Member,
 }
 
+/// An in-sync set of a group, as the controller says.
+#[derive(Debug, Clone)]
+pub struct InSync {
+    /// The group.
+    pub group: u8,
+    /// Its set epoch.
+    pub number: i64,
+    /// Numbers of the members.
+    pub members: Vec<i64>,
+    /// From here on it was certainly in force.
+    pub from: Moment,
+    /// Up to here it was.
+    pub to: Moment,
+}
+
 /// A kill, and what the process had written to its log and not flushed.
 #[derive(Debug, Clone)]
 pub struct Death {
@@ -118,8 +133,6 @@ pub struct Death {
     pub since: Moment,
     /// When it was killed.
     pub at: Moment,
-    /// Whether its group acknowledges nothing that this member has not flushed.
-    pub is_needed: bool,
     /// Places in the log.
     pub unflushed: Vec<Range<u64>>,
 }
@@ -135,6 +148,8 @@ pub struct Records {
     pub offsets: Vec<Offset>,
     /// Epochs that were noticed.
     pub epochs: Vec<Epoch>,
+    /// In-sync sets that were noticed.
+    pub sets: Vec<InSync>,
     /// Kills of brokers.
     pub deaths: Vec<Death>,
 }
@@ -186,6 +201,16 @@ impl History {
         let epoch = Epoch { number, master };
         if !records.epochs.contains(&epoch) {
             records.epochs.push(epoch);
+        }
+    }
+
+    /// Notes an in-sync set, which was asked for at a moment and is told now.
+    pub fn set(&self, group: u8, number: i64, members: Vec<i64>, asked: Moment) {
+        let mut records = self.records.lock();
+        let from = self.now();
+        match records.sets.iter_mut().find(|set| (set.group, set.number) == (group, number)) {
+            Some(set) => set.to = set.to.max(asked),
+            None => records.sets.push(InSync { group, number, members, from, to: asked }),
         }
     }
 

@@ -103,9 +103,13 @@ impl World {
         self.complaint.notify_one();
     }
 
-    /// Starts the producers, and whoever asks for their routes.
-    pub fn start(self: &Arc<Self>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    /// Starts whoever asks for routes.
+    pub fn start_routes(self: &Arc<Self>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
         tasks.spawn(Arc::clone(self).follow_routes(stop.clone()));
+    }
+
+    /// Starts the producers, which end with what they have in hand.
+    pub fn start_producers(self: &Arc<Self>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
         for producer in 0..PRODUCERS {
             let sessions = Arc::new(self.sessions());
             for (group, queue) in (0..self.groups).flat_map(|group| (0..QUEUES).map(move |queue| (group, queue))) {

@@ -11,6 +11,9 @@ use super::proxy::{Net, Node};
 use super::schedule::{Fault, Kind};
 use crate::daemon::Daemon;
 
+/// How slow flushes are just before a power cut.
+const FALTERING: Duration = Duration::from_millis(100);
+
 /// One daemon.
 pub struct Machine {
     node: Node,
@@ -18,8 +21,6 @@ pub struct Machine {
     disk: Disk,
     net: Arc<Net>,
     world: Arc<World>,
-    /// Whether its group acknowledges nothing that this member has not flushed.
-    is_needed: bool,
     /// When the process was started.
     since: Moment,
     /// Whether nobody may wonder that it is gone.
@@ -31,9 +32,9 @@ pub struct Machine {
 impl Machine {
     /// One that is not started yet.
     #[must_use]
-    pub fn new(node: Node, daemon: Daemon, disk: Disk, net: &Arc<Net>, world: &Arc<World>, is_needed: bool) -> Self {
+    pub fn new(node: Node, daemon: Daemon, disk: Disk, net: &Arc<Net>, world: &Arc<World>) -> Self {
         let (net, world) = (Arc::clone(net), Arc::clone(world));
-        Self { node, daemon, disk, net, world, is_needed, since: 0, is_down: true, is_poisoned: false }
+        Self { node, daemon, disk, net, world, since: 0, is_down: true, is_poisoned: false }
     }
 
     /// The process and its log.
@@ -69,12 +70,18 @@ impl Machine {
         self.is_down = true;
         if let (Node::Broker(member), true) = (self.node, was_running) {
             let unflushed = self.disk.unflushed().iter().filter_map(in_log).collect();
-            let (since, at, is_needed) = (self.since, self.world.history.now(), self.is_needed);
-            self.world.history.death(Death { member, since, at, is_needed, unflushed });
+            let (since, at) = (self.since, self.world.history.now());
+            self.world.history.death(Death { member, since, at, unflushed });
         }
         if let Some(seed) = power {
             self.disk.cut_power(&mut fastrand::Rng::with_seed(seed));
         }
+    }
+
+    /// The disk gets slow, as before a power cut: more is on its way when it comes.
+    pub fn falter(&mut self, falters: bool) {
+        let slow_flush = if falters { FALTERING } else { Duration::ZERO };
+        self.disk.set(Trouble { slow_flush, ..Trouble::default() });
     }
 
     /// SIGTERM, unless it is gone.

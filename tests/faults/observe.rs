@@ -1,4 +1,4 @@
-//! Asks controllers all the time who is master, so that the checker knows the epochs.
+//! Asks controllers all the time who is master and who is in sync, so that the checker knows epochs and sets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,13 @@ struct Answer {
     master_epoch: i64,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    sync_state_set: Vec<i64>,
+    sync_state_set_epoch: i64,
+}
+
 /// Starts to ask one controller for the masters of all groups.
 pub fn start(session: Session, world: &Arc<World>, tasks: &mut JoinSet<()>, stop: CancellationToken) {
     let world = Arc::clone(world);
@@ -49,8 +56,11 @@ pub fn start(session: Session, world: &Arc<World>, tasks: &mut JoinSet<()>, stop
 /// What does not answer is asked again soon enough.
 async fn ask(session: &Session, world: &World, group: u8) {
     let question = Question { broker_name: group_name(group) };
+    let asked = world.history.now();
     let asking = session.call(request::CONTROLLER_GET_REPLICA_INFO, |frame| frame.with_fields(&question));
     let Ok(answer) = asking.await else { return };
+    let body: Body = serde_json::from_slice(&answer.body).unwrap();
+    world.history.set(group, body.sync_state_set_epoch, body.sync_state_set, asked);
     let answer: Answer = answer.fields().unwrap();
     if let Some(master) = answer.master_address.and_then(|address| world.members.get(&address)) {
         world.history.epoch(answer.master_epoch, *master);

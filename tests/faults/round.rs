@@ -77,8 +77,10 @@ pub async fn run(plan: &Plan, manner: &Manner) -> Report {
     }
     let mut cluster = Cluster::start(&place, plan, manner.plant.as_deref()).await;
     let world = Arc::clone(&cluster.world);
-    let (mut tasks, senders, readers) = (JoinSet::new(), CancellationToken::new(), CancellationToken::new());
-    world.start(&mut tasks, &senders);
+    let (mut senders, enough) = (JoinSet::new(), CancellationToken::new());
+    world.start_producers(&mut senders, &enough);
+    let (mut tasks, readers) = (JoinSet::new(), CancellationToken::new());
+    world.start_routes(&mut tasks, &readers);
     let consumers = Consumers::start(&world, &mut tasks, &readers);
     if plan.members > 1 {
         cluster.observe(&mut tasks, &readers);
@@ -104,15 +106,15 @@ pub async fn run(plan: &Plan, manner: &Manner) -> Report {
     let healed = world.history.now();
     let mut recovery = Recovery { cluster: &cluster, groups: plan.groups, trouble: &mut trouble };
     recovery.everybody_serves(healed).await;
-    senders.cancel();
+    enough.cancel();
+    end(senders).await;
     recovery.copies_are_equal().await;
     recovery.everything_is_delivered().await;
+    // Nobody sees any more what might still be stored late.
+    readers.cancel();
+    end(tasks).await;
     let copies = recovery.copies().await;
     recovery.offsets().await;
-    readers.cancel();
-    while let Some(ended) = tasks.join_next().await {
-        ended.unwrap();
-    }
     let is_noticed = |group| world.history.read(|records| records.epochs.iter().any(|of| of.master.group == group));
     if plan.members > 1 && !(0..plan.groups).all(is_noticed) {
         trouble.push("the controller told no masters, so double masters were not looked for".to_owned());
@@ -128,6 +130,12 @@ pub async fn run(plan: &Plan, manner: &Manner) -> Report {
     }
     cluster.close().await;
     Report { plan: plan.clone(), verdict, trouble, gap, failovers }
+}
+
+async fn end(mut tasks: JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
 }
 
 /// What has to come about when everything is healed.

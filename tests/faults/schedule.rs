@@ -9,6 +9,8 @@ const CALM: u64 = 1_000;
 const AFTERMATH: u64 = 2_000;
 /// A wounded member of a [`Kind::Strand`] is cut off for so long before everybody else dies, ms.
 const STRANDED: u64 = 2_600;
+/// Disks are slow for so long before their power is cut, ms.
+const FALTERING: u64 = 400;
 /// The master of a [`Kind::Blackout`] comes back so much later than the others, ms.
 const MASTER_LATER: u64 = 2_000;
 /// Those who die in a [`Kind::Relay`] come back after so long, ms.
@@ -135,7 +137,11 @@ impl Fault {
     pub fn phases(&self) -> Vec<u64> {
         match self.kind {
             Kind::Consumer => vec![0],
-            Kind::Blackout => vec![0, self.lasts, self.lasts + MASTER_LATER],
+            Kind::Power => vec![0, FALTERING, FALTERING + self.lasts],
+            Kind::Blackout => {
+                let back = FALTERING + self.lasts;
+                vec![0, FALTERING, back, back + MASTER_LATER]
+            }
             Kind::Strand => vec![0, STRANDED, STRANDED + self.lasts],
             Kind::Relay => {
                 let back = self.lasts + self.degree % 1_500;

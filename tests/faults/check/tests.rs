@@ -204,13 +204,18 @@ fn committed_offsets_never_go_back() {
 #[test]
 fn nothing_is_acknowledged_before_it_is_flushed() {
     let mut round = Round::well();
-    let unflushed = || vec![std::ops::Range { start: 400, end: 500 }];
-    let death = |member, since, is_needed| Death { member, since, at: 100, is_needed, unflushed: unflushed() };
-    // The slave of three need not have it; a process that started later never promised it.
-    round.records.deaths = vec![death(A, 0, false), death(B, 50, true)];
+    let death = |member, since| Death { member, since, at: 100, unflushed: std::iter::once(400..500).collect() };
+    // A slave outside the set need not have it; a process that started later never promised it.
+    round.records.deaths = vec![death(A, 0), death(B, 50)];
     round.comes_to(Verdict::default());
-    round.records.deaths.push(death(B, 0, false));
+    round.records.deaths = vec![death(B, 0)];
     round.comes_to(Verdict { unflushed: 1, ..Verdict::default() });
-    round.records.deaths.push(death(A, 0, true));
-    round.comes_to(Verdict { unflushed: 2, ..Verdict::default() });
+    // The send took from 40 to 45.
+    for (from, to, unflushed) in [(30, 50, 1), (42, 50, 0), (30, 42, 0)] {
+        round.records.deaths = vec![death(A, 0)];
+        round.records.sets = vec![InSync { group: 0, number: 1, members: vec![1, 2], from, to }];
+        round.comes_to(Verdict { unflushed, ..Verdict::default() });
+        round.records.sets[0].members = vec![2];
+        round.comes_to(Verdict::default());
+    }
 }
