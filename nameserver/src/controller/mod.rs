@@ -264,13 +264,14 @@ impl Controller {
         self.view(&name, master)
     }
 
-    /// The group as the one who asks may know it: who is being replaced, or was another process, is not told to be master.
+    /// The group as the one who asks may know it: who is being replaced, was another process, or does not take up its mastership
+    /// is not told to be master.
     fn view(&self, name: &Name, asking: Option<Process>) -> Result<GroupView, ControllerError> {
         let (view, vacant) = self.with_group(name, |leases, group| {
             let group = group.ok_or_else(|| unknown_group(name))?;
             let mut view = group.view(leases.terms().lease_ms());
             let follows = |master: Process| asking.is_some_and(|asking| asking.id == master.id && asking != master);
-            if leases.is_deposed(name) || group.master.is_some_and(follows) {
+            if leases.is_deposed(name) || leases.idles(name, group) || group.master.is_some_and(follows) {
                 view.master = None;
             }
             let vacant = view.master.is_none();
