@@ -196,10 +196,13 @@ async fn begin_role(broker: &Arc<Broker>, tasks: &TaskTracker) -> Result<(), Sta
             None
         }
         RoleSetting::Slave => {
+            // Before anybody can commit: what is committed here is kept for the master.
+            broker.offsets.follow();
             tasks.spawn(follow::run(Arc::clone(broker), stop.clone()));
             None
         }
         RoleSetting::Auto => {
+            broker.offsets.follow();
             let config = &broker.config;
             let servers = if config.controllers.is_empty() { &config.nameservers } else { &config.controllers };
             let controller = Arc::new(Controller::new(servers.clone()));

@@ -8,7 +8,7 @@ use orbitmq_common::net::client::Link;
 use orbitmq_common::net::peer::{Answer, CallError};
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
-use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
+use orbitmq_common::protocol::header::send::{MAYBE_STORED, SendRequestV2, SendResponse};
 use orbitmq_common::route::finder::RouteError;
 use orbitmq_common::route::table::{Queue, Route};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -268,7 +268,10 @@ impl Sending {
     async fn refused(&mut self, queue: &Queue, link: &Link, answer: Frame) -> Result<(), SendError> {
         let remark = answer.remark.unwrap_or_default();
         let code = answer.code;
+        let maybe_stored = remark.contains(MAYBE_STORED);
+        self.maybe_stored |= maybe_stored;
         let (again, counts) = match code {
+            _ if maybe_stored => (true, true),
             response::SYSTEM_BUSY | response::SERVICE_NOT_AVAILABLE | response::GO_AWAY => (true, false),
             response::NO_PERMISSION if is_about_mastership(&remark) => (true, false),
             response::SYSTEM_ERROR | response::NO_PERMISSION | response::TOPIC_NOT_EXIST | 204 | 205 => (true, true),

@@ -25,7 +25,7 @@ pub fn follow(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     }
     let asked: Follow = metadata::decode(&frame.body)?;
     let begins = asked.instance != broker.db.instance() || asked.applied == 0;
-    broker.db.follower_has(asked.member, (!begins).then_some(asked.applied));
+    broker.db.followers().note(asked.member, (!begins).then_some(asked.applied));
     let (broker, request) = (Arc::clone(broker), frame.answer(response::SUCCESS));
     Ok(Outcome::later(async move {
         match tell(&broker, asked).await {

@@ -48,7 +48,7 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Outcome {
     };
     let read = pull.read(broker);
     if read.status == ReadStatus::Found {
-        return Outcome::Answer(answer(broker, &pull, frame, read));
+        return Outcome::Answer(answer(broker, &pull, frame, read, false));
     }
     // The request frame is let go of here, and with it the buffer it was read into.
     let request = frame.answer(response::SUCCESS);
@@ -188,20 +188,22 @@ async fn hold(broker: &Broker, mut pull: Pull, request: &Frame) -> Frame {
     let end = Instant::now() + pull.hold.unwrap_or_default();
     let mut looked = false;
     loop {
+        // Asked first: one that is promoted meanwhile has read as a slave.
+        let slave = broker.is_slave();
         let read = pull.read(broker);
-        let misses = broker.is_slave() && misses(&read, pull.offset);
+        let misses = slave && misses(&read, pull.offset);
         // The master knows more; a slave alone lets the reader wait, for asking again at once would help nobody.
         let elsewhere = misses && looked && !broker.master_is_gone();
         let waits = (misses || holds(&read)) && pull.hold.is_some() && !elsewhere;
         if read.status == ReadStatus::Found || !waits {
-            return answer(broker, &pull, request, read);
+            return answer(broker, &pull, request, read, misses);
         }
         if misses {
             looked = true;
             let next = end.min(Instant::now() + LOOK_AGAIN);
             tokio::select! {
-                () = tokio::time::sleep_until(next) => if next == end { return answer(broker, &pull, request, read) },
-                () = broker.stop.cancelled() => return answer(broker, &pull, request, read),
+                () = tokio::time::sleep_until(next) => if next == end { return answer(broker, &pull, request, read, misses) },
+                () = broker.stop.cancelled() => return answer(broker, &pull, request, read, misses),
             }
             continue;
         }
@@ -209,8 +211,8 @@ async fn hold(broker: &Broker, mut pull: Pull, request: &Frame) -> Frame {
         pull.offset = pull.offset.max(read.next_offset);
         tokio::select! {
             () = broker.store.wait(&pull.topic, pull.queue, pull.offset) => {}
-            () = tokio::time::sleep_until(end) => return answer(broker, &pull, request, read),
-            () = broker.stop.cancelled() => return answer(broker, &pull, request, read),
+            () = tokio::time::sleep_until(end) => return answer(broker, &pull, request, read, misses),
+            () = broker.stop.cancelled() => return answer(broker, &pull, request, read, misses),
         }
     }
 }
@@ -226,8 +228,8 @@ fn suggestion(broker: &Broker, pull: &Pull, read: &Read) -> i64 {
     if far { broker.readable_slave(pull.when_far).unwrap_or(MASTER_ID) } else { MASTER_ID }
 }
 
-fn answer(broker: &Broker, pull: &Pull, request: &Frame, read: Read) -> Frame {
-    let misses = broker.is_slave() && misses(&read, pull.offset);
+/// `misses`: the offset is not here and may be at the master.
+fn answer(broker: &Broker, pull: &Pull, request: &Frame, read: Read, misses: bool) -> Frame {
     let (code, remark) = match read.status {
         _ if misses => (response::PULL_RETRY_IMMEDIATELY, "this slave does not have that offset, its master may"),
         ReadStatus::Found => (response::SUCCESS, "FOUND"),

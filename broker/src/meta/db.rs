@@ -9,7 +9,6 @@
 //! ```
 //! Followers are told only what survives the end of this process: what they have never is what their master has forgotten.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,12 +20,11 @@ use tokio::sync::watch;
 
 use crate::meta::copy;
 use crate::meta::feed::{Change, Feed};
-use crate::meta::rows::{self, Changes, Opened};
+use crate::meta::followers::Followers;
+use crate::meta::rows::{self, Changes, Opened, Row};
 
 /// Changes that nobody waits for are gathered for this long.
 const GATHER: Duration = Duration::from_millis(50);
-/// Bytes of rows in one page of a tree; one row always fits.
-const PAGE: usize = 1 << 20;
 
 /// Kinds of metadata; each is a tree of its own. The names are on disk and stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +37,8 @@ pub enum Tree {
     Offsets,
     /// How far each delay level was delivered.
     Delay,
+    /// Offsets that an administrator set and the group has yet to follow; keys as of [`Self::Offsets`].
+    Resets,
     /// Deleted topics, with the log offset up to which their messages are gone.
     Deletions,
     /// Which mastership wrote which part of the log; this broker's own.
@@ -51,12 +51,13 @@ pub enum Tree {
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Deletions,
         Self::Topics,
         Self::Groups,
         Self::Offsets,
         Self::Delay,
+        Self::Resets,
         Self::Epochs,
         Self::About,
         Self::Taken,
@@ -82,6 +83,7 @@ impl Tree {
             Self::Groups => "groups",
             Self::Offsets => "offsets",
             Self::Delay => "delay",
+            Self::Resets => "resets",
             Self::Deletions => "deletions",
             Self::Epochs => "epochs",
             Self::About => "about",
@@ -97,9 +99,6 @@ pub struct DbError {
     path: PathBuf,
     cause: String,
 }
-
-/// Key and value of something stored.
-pub type Row = (Vec<u8>, Vec<u8>);
 
 #[derive(Default)]
 struct Pending {
@@ -119,8 +118,6 @@ struct Shared {
     pending: Mutex<Pending>,
     wake: Condvar,
     stored: watch::Sender<Result<u64, DbError>>,
-    /// Newest change that each follower has stored.
-    followers: watch::Sender<HashMap<i64, u64>>,
 }
 
 /// The lasting metadata.
@@ -128,6 +125,7 @@ pub struct Db {
     shared: Arc<Shared>,
     /// Drawn at each opening: numbers of changes mean something only together with it.
     instance: u64,
+    followers: Followers,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -145,13 +143,13 @@ impl Db {
             pending: Mutex::default(),
             wake: Condvar::new(),
             stored: watch::channel(Ok(0)).0,
-            followers: watch::Sender::default(),
         });
         let writing = Arc::clone(&shared);
         let writer =
             std::thread::Builder::new().name("metadata".to_owned()).spawn(move || writing.write_until_stopped());
         let writer = writer.map_err(|error| failed(error.to_string()))?;
-        Ok(Self { shared, instance: fastrand::u64(1..), writer: Mutex::new(Some(writer)) })
+        let (instance, followers) = (fastrand::u64(1..), Followers::default());
+        Ok(Self { shared, instance, followers, writer: Mutex::new(Some(writer)) })
     }
 
     /// Everything in a tree.
@@ -159,7 +157,7 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn load(&self, tree: Tree) -> Result<Vec<Row>, DbError> {
-        self.shared.tree(tree)?.iter().map(|row| self.shared.row(row)).collect()
+        rows::all(&self.shared.tree(tree)?).map_err(|error| self.shared.failed(&error))
     }
 
     /// Rows of a tree behind the key `after`, in the order of their keys, and whether these are all. Blocks.
@@ -167,16 +165,7 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn page(&self, tree: Tree, after: &[u8]) -> Result<(Vec<Row>, bool), DbError> {
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        for row in self.shared.tree(tree)?.range::<&[u8], _>(rows::stretch(after, None)) {
-            if bytes >= PAGE {
-                return Ok((found, false));
-            }
-            let row = self.shared.row(row)?;
-            bytes += row.0.len() + row.1.len();
-            found.push(row);
-        }
-        Ok((found, true))
+        rows::page(&self.shared.tree(tree)?, after).map_err(|error| self.shared.failed(&error))
     }
 
     /// Keys of a tree behind `after` up to `last`, or to the end. Blocks.
@@ -184,8 +173,7 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn keys(&self, tree: Tree, after: &[u8], last: Option<&[u8]>) -> Result<Vec<Vec<u8>>, DbError> {
-        let rows = self.shared.tree(tree)?.range::<&[u8], _>(rows::stretch(after, last));
-        rows.map(|row| self.shared.row(row).map(|(key, _)| key)).collect()
+        rows::keys(&self.shared.tree(tree)?, after, last).map_err(|error| self.shared.failed(&error))
     }
 
     /// Notes a change; it is written soon. The number is for [`Db::stored`].
@@ -254,27 +242,10 @@ impl Db {
         let _ = stored.wait_for(|state| state.as_ref().is_ok_and(|done| *done > number)).await;
     }
 
-    /// Notes what a follower has stored. `None`: it has begun anew.
-    pub fn follower_has(&self, member: i64, number: Option<u64>) {
-        self.shared.followers.send_if_modified(|followers| match number {
-            None => followers.remove(&member).is_some(),
-            Some(number) => {
-                let known = followers.entry(member).or_default();
-                let more = number > *known;
-                *known = number.max(*known);
-                more
-            }
-        });
-    }
-
-    /// Waits until the change with this number survives the end of each of these followers. Waits for ever if one does not come.
-    pub async fn replicated(&self, number: u64, members: &[i64]) {
-        let has = |followers: &HashMap<i64, u64>| {
-            members.iter().all(|member| followers.get(member).is_some_and(|has| *has >= number))
-        };
-        let mut followers = self.shared.followers.subscribe();
-        // It ends only with the sender, which is ours.
-        let _ = followers.wait_for(has).await;
+    /// Those who follow, and how far each of them has stored the changes.
+    #[must_use]
+    pub fn followers(&self) -> &Followers {
+        &self.followers
     }
 
     /// Waits until the change with this number survives the end of the process.
@@ -347,10 +318,6 @@ impl Shared {
             return Err(DbError { path: self.path.clone(), cause });
         };
         opened.tree(tree).cloned().map_err(|error| self.failed(&error))
-    }
-
-    fn row(&self, row: sled::Result<(sled::IVec, sled::IVec)>) -> Result<Row, DbError> {
-        row.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &sled::Error) -> DbError {

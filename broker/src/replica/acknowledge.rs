@@ -1,6 +1,7 @@
 //! What an acknowledgement means: written, flushed, or flushed here and at every slave of the in-sync set.
 
 use orbitmq_common::protocol::code::response;
+use orbitmq_common::protocol::header::send::MAYBE_STORED;
 
 use crate::broker::Broker;
 use crate::config::Acknowledge;
@@ -64,12 +65,12 @@ impl Broker {
         }
         match tokio::time::timeout(self.config.acknowledge_timeout, self.store.durable(end)).await {
             Ok(Ok(())) => {}
-            Ok(Err(poisoned)) => return Err(poisoned.into()),
+            Ok(Err(poisoned)) => return Err(undecided(poisoned.into())),
             Err(_) => return Err(self.too_late(end)),
         }
         // Asked last: between the lease and the answer lies nothing but the way to the socket.
         if !self.role.has_lease() {
-            return Err(no_lease());
+            return Err(undecided(no_lease()));
         }
         if self.config.acknowledge == Acknowledge::Replica && self.in_sync.copies() < self.config.min_in_sync {
             let remark = format!(
@@ -92,6 +93,11 @@ impl Broker {
         );
         Refusal::new(response::FLUSH_SLAVE_TIMEOUT, remark)
     }
+}
+
+/// A refusal that comes when the message is appended already.
+fn undecided(refusal: Refusal) -> Shortfall {
+    Refusal { remark: format!("{}; {MAYBE_STORED}", refusal.remark), ..refusal }
 }
 
 fn no_lease() -> Refusal {

@@ -162,7 +162,7 @@ impl CommitLog {
             let mut tail = self.tail.lock();
             tail.check()?;
             let unflushed = tail.batch.bytes.len() + self.in_flight.load(Ordering::Relaxed);
-            if unflushed > 0 && unflushed.saturating_add(copied.len()) > self.max_unflushed {
+            if unflushed > 0 && unflushed.saturating_add(copied.bytes()) > self.max_unflushed {
                 return Err(AppendError::Busy { unflushed });
             }
             if copied.end > tail.limit {

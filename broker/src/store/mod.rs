@@ -154,7 +154,7 @@ impl Store {
         }
         self.shared.log.append_copied(&copied)?;
         Counters::add(&self.shared.counters.puts, copied.records as u64);
-        Counters::add(&self.shared.counters.put_bytes, copied.len() as u64);
+        Counters::add(&self.shared.counters.put_bytes, copied.bytes() as u64);
         Ok(usize::try_from(copied.end - at).unwrap_or(usize::MAX))
     }
 

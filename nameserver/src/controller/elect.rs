@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::controller::Controller;
 use crate::controller::leases::{Leases, Seen};
+use crate::controller::plant;
 use crate::controller::refusal::ControllerError;
 use crate::controller::state::{Change, Election, Group, Name, Process, Reign, unknown_group};
 
@@ -64,8 +65,7 @@ pub async fn run(controller: Arc<Controller>) {
 
 /// Who is to be master now; `None`: nothing is to be done.
 fn decide(name: &Name, group: &Group, leases: &Leases, now: Instant) -> Option<Option<Process>> {
-    let in_office = group.master.is_some_and(|master| leases.in_office(name, master, now));
-    if in_office || leases.is_deposed(name) {
+    if leases.in_office(name, group, now) || leases.is_deposed(name) {
         return None;
     }
     let best = best(name, group, leases, now);
@@ -74,6 +74,11 @@ fn decide(name: &Name, group: &Group, leases: &Leases, now: Instant) -> Option<O
 
 /// Of the living in the in-sync set the one with the most, then the one with the smallest number.
 fn best(name: &Name, group: &Group, leases: &Leases, now: Instant) -> Option<Process> {
+    if plant::promotes_outside_the_set() {
+        // The worst of all that live, if there is a choice.
+        let living = group.members.keys().filter_map(|id| eligible(name, group, leases, *id, now));
+        return living.min_by_key(|seen| (seen.log, seen.process.id)).map(|seen| seen.process);
+    }
     let living = group.in_sync.iter().filter_map(|id| eligible(name, group, leases, *id, now));
     living.max_by_key(|seen| (seen.log, Reverse(seen.process.id))).map(|seen| seen.process)
 }
@@ -145,7 +150,7 @@ impl Controller {
                     format!("an election in group {name} is under way: look again"),
                 ));
             }
-            Ok((election, group.master.map(|master| leases.stops(&name, master))))
+            Ok((election, group.master.map(|master| leases.stops(&name, group, master))))
         })?;
         // The old master hears nothing good from now on, but may not hear anything at all: its lease has to end.
         if let Some(stops) = stops {
@@ -160,7 +165,14 @@ impl Controller {
 }
 
 fn election(name: &Name, group: &Group, reign: Reign, master: Option<Process>) -> Election {
-    Election { group: name.clone(), epoch: group.epoch, set_epoch: group.set_epoch, reign, master, by_operator: false }
+    Election {
+        group: name.clone(),
+        epoch: group.epoch,
+        set_epoch: group.set_epoch,
+        reign,
+        master,
+        by_operator: plant::promotes_outside_the_set(),
+    }
 }
 
 fn operators_election(
@@ -171,7 +183,7 @@ fn operators_election(
     now: Instant,
 ) -> Result<Election, ControllerError> {
     let Some(id) = chosen else {
-        if let Some(master) = group.master.filter(|master| leases.in_office(name, *master, now)) {
+        if let Some(master) = group.master.filter(|_| leases.in_office(name, group, now)) {
             let remark =
                 format!("member {} is master of {name} and alive: name the member that is to replace it", master.id);
             return Err(ControllerError::refused(response::CONTROLLER_MASTER_STILL_EXIST, remark));

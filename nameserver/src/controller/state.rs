@@ -52,6 +52,9 @@ pub struct Group {
     pub in_sync: BTreeSet<i64>,
     /// Rises with every change of `in_sync`.
     pub set_epoch: i32,
+    /// Newest epoch that a member brought with it.
+    #[serde(default)]
+    pub heard_of: i32,
 }
 
 /// Name of a group: cluster and broker name.
@@ -87,6 +90,9 @@ pub enum Change {
         process: Process,
         /// What is to be known of it.
         member: Member,
+        /// Newest epoch of which its store has heard, perhaps from before it had a controller: later ones are greater.
+        #[serde(default)]
+        newest: i32,
     },
     /// Another master.
     Elect(Election),
@@ -154,14 +160,16 @@ impl State {
     /// quorum must come to the same end.
     pub fn apply(&mut self, change: &Change, reign: Reign) -> Result<(), Refused> {
         match change {
-            Change::Register { group, process, member } => {
+            Change::Register { group, process, member, newest } => {
                 if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(group) {
                     return refused(
                         response::CONTROLLER_INVALID_REQUEST,
                         format!("there are {MAX_GROUPS} groups already"),
                     );
                 }
-                self.groups.entry(group.clone()).or_default().register(*process, member)
+                let group = self.groups.entry(group.clone()).or_default();
+                group.heard_of = group.heard_of.max(*newest);
+                group.register(*process, member)
             }
             Change::Lease(ms) => {
                 self.lease_ms = self.lease_ms.max(*ms);
@@ -228,7 +236,7 @@ impl Group {
 
     fn install(&mut self, master: Process) {
         self.master = Some(master);
-        self.epoch += 1;
+        self.epoch = self.epoch.max(self.heard_of) + 1;
         self.in_sync = BTreeSet::from([master.id]);
         self.set_epoch += 1;
     }

@@ -130,6 +130,10 @@ async fn a_broker_that_is_not_the_master_any_more_is_asked_no_matter_how_often_u
         sending.await.unwrap().unwrap();
         assert!(promoted.elapsed() < SOON, "{:?}", promoted.elapsed());
     }
+    let group_of_fenced = group(|_| Reply::Refuse(14, "no lease; the message may be stored all the same"));
+    let producer = group_of_fenced.builder().retries(0).build().await.unwrap();
+    assert!(producer.send(message("m")).await.unwrap_err().maybe_stored());
+    assert_eq!(group_of_fenced.one.0.sends(), 1, "a second try could store it twice");
     let group = group(|_| Reply::Refuse(16, "the topic may not be written"));
     let producer = group.builder().retries(1).build().await.unwrap();
     assert!(producer.send(message("m")).await.is_err());

@@ -27,6 +27,7 @@ fn fixture() -> Fixture {
             epoch: 4,
             in_sync: [1, 2, 3].into(),
             set_epoch: 6,
+            heard_of: 0,
         },
         name: Name::new("c", "b"),
         now: began + 2 * LEASE,

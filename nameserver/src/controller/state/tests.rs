@@ -15,7 +15,15 @@ fn member(store: u64) -> Member {
 }
 
 fn register(id: i64, store: u64) -> Change {
-    Change::Register { group: name(), process: Process { id, incarnation: 1 }, member: member(store) }
+    Change::Register { group: name(), process: Process { id, incarnation: 1 }, member: member(store), newest: 0 }
+}
+
+#[test]
+fn epochs_rise_above_those_from_before_the_controller() {
+    let mut state = State::default();
+    let process = Process { id: 1, incarnation: 1 };
+    state.apply(&Change::Register { group: name(), process, member: member(7), newest: 6 }, REIGN).unwrap();
+    assert_eq!(state.group(&name()).unwrap().epoch, 7);
 }
 
 fn election(group: &Group, master: Option<i64>, by_operator: bool) -> Election {

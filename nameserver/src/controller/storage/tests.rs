@@ -30,6 +30,7 @@ fn entry(index: u64) -> Entry {
         group: Name::new("c", format!("b{index}")),
         process: Process { id: 1, incarnation: 2 },
         member: Member { address: "h:1".repeat(40), ..Member::default() },
+        newest: 0,
     };
     Entry { log_id: LogId::new(CommittedLeaderId::new(1, 2), index), payload: EntryPayload::Normal(change) }
 }
