@@ -71,14 +71,15 @@ pub fn rebuild(segments: &Segments, derived: &Derived, queues: &[Arc<Queue>], up
     let mut at = segments.start();
     while failure.is_none() {
         let (stopped, bad) =
-            scan::walk(segments, at, upto, Trust::Form, &mut |view| match gather(derived, &mut gathered, view) {
+            scan::walk(segments, at, upto, Trust::Checksum, &mut |view| match gather(derived, &mut gathered, view) {
                 Ok(()) => true,
                 Err(error) => {
                     failure = Some(error);
                     false
                 }
             });
-        // Over damage: the entries of what lies in it stay blank.
+        // Over damage: the entries of what lies in it stay what they were. Believed by its form alone, a record with a wrong
+        // offset would take the place of a sound one.
         match bad.and_then(|_| scan::find_sound(segments, stopped + 1)) {
             Some(next) if next < upto => at = next,
             _ => break,
