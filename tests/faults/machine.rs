@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::disk::{Disk, Trouble, Written};
 use super::history::{Death, Moment};
 use super::load::World;
-use super::proxy::{Net, Node};
+use super::proxy::Node;
 use super::schedule::{Fault, Kind};
 use crate::daemon::Daemon;
 
@@ -19,7 +19,6 @@ pub struct Machine {
     node: Node,
     daemon: Daemon,
     disk: Disk,
-    net: Arc<Net>,
     world: Arc<World>,
     /// When the process was started.
     since: Moment,
@@ -34,9 +33,9 @@ pub struct Machine {
 impl Machine {
     /// One that is not started yet.
     #[must_use]
-    pub fn new(node: Node, daemon: Daemon, disk: Disk, net: &Arc<Net>, world: &Arc<World>) -> Self {
-        let (net, world) = (Arc::clone(net), Arc::clone(world));
-        Self { node, daemon, disk, net, world, since: 0, is_down: true, is_failing: false, is_poisoned: false }
+    pub fn new(node: Node, daemon: Daemon, disk: Disk, world: &Arc<World>) -> Self {
+        let world = Arc::clone(world);
+        Self { node, daemon, disk, world, since: 0, is_down: true, is_failing: false, is_poisoned: false }
     }
 
     /// The process and its log.
@@ -62,7 +61,6 @@ impl Machine {
         self.daemon.spawn();
         self.is_down = false;
         self.is_poisoned = self.is_failing;
-        self.net.is_process(self.node, self.daemon.id());
     }
 
     /// SIGKILL; with a seed what was not flushed goes as well.
