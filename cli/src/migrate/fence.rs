@@ -1,0 +1,83 @@
+//! Keeps the old master from taking messages, in a way that can be taken back.
+//!
+//! A master of RocketMQ's refuses sends by its `brokerPermission` only for ordered topics, but routes show it at once. As a
+//! `SLAVE` it refuses every message, also those that it would write itself: delayed ones that are due, returned ones, ends of
+//! transactions. It goes on serving consumers (with `slaveReadEnable`) and feeding its slaves.
+
+use orbitmq_common::protocol::code::request;
+use serde::Serialize;
+
+use super::pair::{Pair, value};
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::session::{Nothing, Question};
+
+/// What is changed at the old master.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fence {
+    /// `brokerPermission`: 6 read and write, 4 read.
+    permission: String,
+    /// `brokerRole`.
+    role: String,
+    /// `slaveReadEnable`.
+    slave_read: String,
+}
+
+impl Fence {
+    /// Nothing is taken.
+    pub fn closed() -> Self {
+        Self { permission: "4".to_owned(), role: "SLAVE".to_owned(), slave_read: "true".to_owned() }
+    }
+
+    /// As RocketMQ's masters are by default.
+    pub fn open() -> Self {
+        Self { permission: "6".to_owned(), role: "ASYNC_MASTER".to_owned(), slave_read: "false".to_owned() }
+    }
+
+    /// How the old master is now.
+    ///
+    /// # Errors
+    /// It does not answer, or is none of RocketMQ's.
+    pub async fn of(pair: &Pair<'_>) -> Result<Self, Failure> {
+        let settings = pair.session.settings(&pair.old).await?;
+        let get = |key| value(&settings, key, &pair.old).map(str::to_owned);
+        Ok(Self { permission: get("brokerPermission")?, role: get("brokerRole")?, slave_read: get("slaveReadEnable")? })
+    }
+
+    /// Whether nothing is taken.
+    pub fn is_closed(&self) -> bool {
+        self.role == "SLAVE"
+    }
+
+    /// Sets the old master so, and looks whether it is.
+    ///
+    /// # Errors
+    /// It refuses, or does not do it.
+    pub async fn set(&self, pair: &Pair<'_>) -> Result<(), Failure> {
+        let Self { permission, role, slave_read } = self;
+        let text = format!("brokerPermission={permission}\nbrokerRole={role}\nslaveReadEnable={slave_read}\n");
+        let question = Question { kind: request::UPDATE_BROKER_CONFIG, fields: &Nothing {}, body: text.into() };
+        pair.session.broker(&pair.old, &question).await?;
+        let now = Self::of(pair).await?;
+        if now != *self {
+            return Err(Failure::other(format!(
+                "the old master at {} was set to {self:?} and is {now:?}: its 'configBlackList' may forbid it",
+                pair.old
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// `orbitmq migrate release`.
+pub async fn release(pair: &Pair<'_>) -> Result<Report, Failure> {
+    if pair.replication().await?.master {
+        return Err(Failure::other(format!(
+            "ours at {} is the master now: if the old one took messages as well, there would be two logs. See 'orbitmq migrate back'",
+            pair.new
+        )));
+    }
+    let open = Fence::open();
+    open.set(pair).await?;
+    Report::new(&open, format!("the old master at {} takes messages again", pair.old))
+}
