@@ -1,7 +1,6 @@
 // Sends and consumes without a pause while brokers change roles, and lists what brokers hold; run as a single-file program by
 // 'replication'.
 import com.alibaba.fastjson2.JSON;
-import com.alibaba.fastjson2.JSONObject;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -196,7 +195,7 @@ public final class Migrate {
         new TreeMap<>(api.getAllSubscriptionGroup(address, 5000).getSubscriptionGroupTable()).forEach((name, config) ->
             System.out.println("group " + name + " consume " + config.isConsumeEnable() + " broadcast " + config.isConsumeBroadcastEnable()
                 + " retries " + config.getRetryMaxTimes() + "/" + config.getRetryQueueNums() + " orderly " + config.isConsumeMessageOrderly()));
-        table(api, RequestCode.GET_ALL_CONSUMER_OFFSET, address).forEach((key, queues) -> System.out.println("offset " + key + " " + sorted((JSONObject) queues)));
+        table(api, RequestCode.GET_ALL_CONSUMER_OFFSET, address).forEach((key, queues) -> System.out.println("offset " + key + " " + sorted((Map<?, ?>) queues)));
         System.out.println("delay " + table(api, RequestCode.GET_ALL_DELAY_OFFSET, address));
     }
 
@@ -205,9 +204,10 @@ public final class Migrate {
         return sorted(JSON.parseObject(new String(answer.getBody(), StandardCharsets.UTF_8)).getJSONObject("offsetTable"));
     }
 
-    static Map<String, Object> sorted(JSONObject object) {
+    /** RocketMQ writes numbers as keys, which the parser leaves numbers. */
+    static Map<String, Object> sorted(Map<?, ?> object) {
         Map<String, Object> sorted = new TreeMap<>();
-        object.forEach((key, value) -> sorted.put(String.valueOf((Object) key), value));
+        object.forEach((key, value) -> sorted.put(String.valueOf(key), value));
         return sorted;
     }
 

@@ -2,7 +2,9 @@
 //!
 //! A master of RocketMQ's refuses sends by its `brokerPermission` only for ordered topics, but routes show it at once. As a
 //! `SLAVE` it refuses every message, also those that it would write itself: delayed ones that are due, returned ones, ends of
-//! transactions. It goes on serving consumers (with `slaveReadEnable`) and feeding its slaves.
+//! transactions. It goes on serving consumers (with `slaveReadEnable`) and feeding its slaves. Consumers that have read
+//! everything are held for a second only (`longPollingEnable=false`), not for 15, so that they are not still waiting there
+//! when messages come in at the new master.
 
 use orbitmq_common::protocol::code::request;
 use serde::Serialize;
@@ -21,17 +23,28 @@ pub struct Fence {
     role: String,
     /// `slaveReadEnable`.
     slave_read: String,
+    /// `longPollingEnable`.
+    long_polling: String,
 }
 
 impl Fence {
     /// Nothing is taken.
     pub fn closed() -> Self {
-        Self { permission: "4".to_owned(), role: "SLAVE".to_owned(), slave_read: "true".to_owned() }
+        Self::new("4", "SLAVE", "true", "false")
     }
 
     /// As RocketMQ's masters are by default.
     pub fn open() -> Self {
-        Self { permission: "6".to_owned(), role: "ASYNC_MASTER".to_owned(), slave_read: "false".to_owned() }
+        Self::new("6", "ASYNC_MASTER", "false", "true")
+    }
+
+    fn new(permission: &str, role: &str, slave_read: &str, long_polling: &str) -> Self {
+        Self {
+            permission: permission.to_owned(),
+            role: role.to_owned(),
+            slave_read: slave_read.to_owned(),
+            long_polling: long_polling.to_owned(),
+        }
     }
 
     /// How the old master is now.
@@ -40,8 +53,8 @@ impl Fence {
     /// It does not answer, or is none of RocketMQ's.
     pub async fn of(pair: &Pair<'_>) -> Result<Self, Failure> {
         let settings = pair.session.settings(&pair.old).await?;
-        let get = |key| value(&settings, key, &pair.old).map(str::to_owned);
-        Ok(Self { permission: get("brokerPermission")?, role: get("brokerRole")?, slave_read: get("slaveReadEnable")? })
+        let get = |key| value(&settings, key, &pair.old);
+        Ok(Self::new(get("brokerPermission")?, get("brokerRole")?, get("slaveReadEnable")?, get("longPollingEnable")?))
     }
 
     /// Whether nothing is taken.
@@ -54,8 +67,10 @@ impl Fence {
     /// # Errors
     /// It refuses, or does not do it.
     pub async fn set(&self, pair: &Pair<'_>) -> Result<(), Failure> {
-        let Self { permission, role, slave_read } = self;
-        let text = format!("brokerPermission={permission}\nbrokerRole={role}\nslaveReadEnable={slave_read}\n");
+        let Self { permission, role, slave_read, long_polling } = self;
+        let text = format!(
+            "brokerPermission={permission}\nbrokerRole={role}\nslaveReadEnable={slave_read}\nlongPollingEnable={long_polling}\n"
+        );
         let question = Question { kind: request::UPDATE_BROKER_CONFIG, fields: &Nothing {}, body: text.into() };
         pair.session.broker(&pair.old, &question).await?;
         let now = Self::of(pair).await?;

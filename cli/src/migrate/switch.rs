@@ -55,14 +55,15 @@ pub struct Arguments {
 /// Switches.
 pub async fn run(arguments: &Arguments, session: &Session, journal: &Journal) -> Result<Report, Failure> {
     let pair = Pair::find(&arguments.which, session).await?;
-    let progress = Progress::of(&pair).await?;
-    if progress.master {
+    let mut stray = None;
+    if pair.replication().await?.master {
         journal.step("promoted", &format!("{} is the master already; going on from there", pair.new))?;
     } else {
-        let before = look(arguments, &pair, progress, journal).await?;
-        hand_over(arguments, &pair, &before, journal).await?;
+        let before = look(arguments, &pair, journal).await?;
+        let end = hand_over(arguments, &pair, &before, journal).await?;
+        stray = beyond(&pair, end).await;
     }
-    let finished = finish(arguments, &pair, journal).await;
+    let finished = finish(arguments, &pair, journal).await.map(|report| report.failing(stray));
     finished.map_err(|failure| {
         Failure::other(format!(
             "{failure}. Ours at {} is the master and stays it; run the same command again to go on from here",
@@ -72,7 +73,8 @@ pub async fn run(arguments: &Arguments, session: &Session, journal: &Journal) ->
 }
 
 /// Whether to begin. Returns how the old master is set.
-async fn look(arguments: &Arguments, pair: &Pair<'_>, progress: Progress, journal: &Journal) -> Result<Fence, Failure> {
+async fn look(arguments: &Arguments, pair: &Pair<'_>, journal: &Journal) -> Result<Fence, Failure> {
+    let progress = Progress::of(pair).await?;
     let bad: Vec<_> = check::findings(pair).await?.into_iter().filter(|found| found.state == State::Bad).collect();
     if let Some(found) = bad.first() {
         return Err(Failure::other(format!("{}: {}; see 'orbitmq migrate check'", found.what, found.detail)));
@@ -89,7 +91,7 @@ async fn look(arguments: &Arguments, pair: &Pair<'_>, progress: Progress, journa
     Ok(if before.is_closed() { Fence::open() } else { before })
 }
 
-/// From the old master to ours; or back, as if nothing had been.
+/// From the old master to ours; or back, as if nothing had been. Returns where the old log ends and ours goes on.
 async fn hand_over(arguments: &Arguments, pair: &Pair<'_>, before: &Fence, journal: &Journal) -> Result<(), Failure> {
     let stop = shutdown::on_signals().map_err(Failure::Runtime)?;
     let prepared = tokio::select! {
@@ -98,7 +100,7 @@ async fn hand_over(arguments: &Arguments, pair: &Pair<'_>, before: &Fence, journ
     };
     let failure = match prepared {
         Ok(end) => match promote(pair, end, journal).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(end),
             Err(Promotion::Unclear(failure)) => return Err(failure),
             Err(Promotion::Refused(failure)) => failure,
         },
@@ -145,6 +147,18 @@ async fn prepare(arguments: &Arguments, pair: &Pair<'_>, journal: &Journal) -> R
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// What the old master has stored after its log stood still: a thread of its that slept for so long with a message in hand.
+async fn beyond(pair: &Pair<'_>, end: u64) -> Option<Failure> {
+    let now = pair.old_end().await.ok()?;
+    (now > end).then(|| {
+        Failure::other(format!(
+            "the old master at {} stored {} more bytes after its log had stood still at {end}: these messages are not in ours; read              them there and send them again before you remove its store",
+            pair.old,
+            now - end
+        ))
+    })
 }
 
 /// Why a promotion has not come about.
