@@ -9,7 +9,7 @@
 use orbitmq_common::protocol::code::request;
 use serde::Serialize;
 
-use super::pair::{Pair, value};
+use super::pair::Pair;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::session::{Nothing, Question};
@@ -53,7 +53,10 @@ impl Fence {
     /// It does not answer, or is none of RocketMQ's.
     pub async fn of(pair: &Pair<'_>) -> Result<Self, Failure> {
         let settings = pair.session.settings(&pair.old).await?;
-        let get = |key| value(&settings, key, &pair.old);
+        let get = |key| {
+            let none = format!("{} has no setting '{key}': it is no broker of Apache RocketMQ", pair.old);
+            settings.get(key).map(String::as_str).ok_or(Failure::Other(none))
+        };
         Ok(Self::new(get("brokerPermission")?, get("brokerRole")?, get("slaveReadEnable")?, get("longPollingEnable")?))
     }
 

@@ -92,7 +92,7 @@ async fn look(arguments: &Arguments, pair: &Pair<'_>, journal: &Journal) -> Resu
 }
 
 /// From the old master to ours; or back, as if nothing had been. Returns where the old log ends and ours goes on.
-async fn hand_over(arguments: &Arguments, pair: &Pair<'_>, before: &Fence, journal: &Journal) -> Result<(), Failure> {
+async fn hand_over(arguments: &Arguments, pair: &Pair<'_>, before: &Fence, journal: &Journal) -> Result<u64, Failure> {
     let stop = shutdown::on_signals().map_err(Failure::Runtime)?;
     let prepared = tokio::select! {
         prepared = prepare(arguments, pair, journal) => prepared,
@@ -221,14 +221,11 @@ async fn finish(arguments: &Arguments, pair: &Pair<'_>, journal: &Journal) -> Re
             pair.name
         )));
     }
-    let detail = if gone {
-        format!("{} is gone", pair.old)
-    } else {
-        format!(
-            "{} still runs and takes nothing: stop it before its consumers' last commits are older than you like",
-            pair.old
-        )
-    };
+    let still = if gone { "is gone" } else { "still runs and takes nothing: stop it" };
+    let detail = format!(
+        "{} {still}. Before ours at {} is started again, set role = master and id = 0 in its settings",
+        pair.old, pair.new
+    );
     journal.step("done", &detail)?;
     Ok(Report::nothing())
 }
