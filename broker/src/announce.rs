@@ -139,6 +139,7 @@ impl<'b> Announcer<'b> {
 
     async fn register(&mut self, link: &Link) -> Result<(), AnnounceError> {
         let broker = self.broker;
+        let networks = &broker.config.advertise_networks;
         let body =
             RegisterBody { filter_server_list: Vec::new(), topic_config_serialize_wrapper: broker.topics.snapshot() };
         let fields = RegisterBrokerRequest {
@@ -149,6 +150,7 @@ impl<'b> Announcer<'b> {
             broker_id: broker.route_id(),
             heartbeat_timeout_millis: Some(lease(broker)),
             enable_acting_master: Some(false),
+            network_addrs: (!networks.is_empty()).then(|| networks.to_string().into()),
             ..RegisterBrokerRequest::default()
         };
         let frame = link.request(request::REGISTER_BROKER).with_json(&body).with_fields(&fields);

@@ -7,6 +7,7 @@ use orbitmq_common::message::id::UniqueIds;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::advertise::Advertised;
 use crate::config::Config;
 use crate::locks::Locks;
 use crate::members::Members;
@@ -15,6 +16,7 @@ use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
 use crate::meta::topics::Topics;
+use crate::replica::deletions::Deletions;
 use crate::replica::epochs::Epochs;
 use crate::replica::in_sync::InSync;
 use crate::replica::role::{MasterAddress, RoleState};
@@ -26,6 +28,8 @@ pub struct Broker {
     pub config: Config,
     /// Address that clients are told; it is part of offset message ids.
     pub address: SocketAddr,
+    /// Whether clients reach it there.
+    pub advertised: Advertised,
     /// Address that slaves are told.
     pub ha_address: SocketAddr,
     /// Drawn when the store was made: the controller sees by it whether a member has lost everything.
@@ -42,6 +46,8 @@ pub struct Broker {
     pub offsets: Offsets,
     /// How far delay levels were delivered.
     pub delay: Arc<Progress>,
+    /// Deleted topics.
+    pub deletions: Deletions,
     /// Which mastership wrote which part of the log.
     pub epochs: Epochs,
     /// Master or slave.

@@ -7,19 +7,23 @@ use std::time::Duration;
 use clap::Parser;
 use orbitmq_common::config::{ByteSize, ConfigError, Key, Settings};
 use orbitmq_common::name;
+use orbitmq_common::net::network::Addresses;
 use orbitmq_common::telemetry::LogFormat;
 
+use crate::memory;
 use crate::replica::role::MasterAddress;
-use crate::store::options::{Flush, Options, Retention};
+use crate::store::options::Options;
 
 mod replication;
+mod store;
 pub use replication::{Acknowledge, RoleSetting};
 
-const KEYS: [Key; 41] = [
+const KEYS: [Key; 43] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
     Key { name: "advertise", aliases: &["brokerIP1"] },
+    Key { name: "advertise_networks", aliases: &[] },
     Key { name: "nameserver", aliases: &["namesrvAddr"] },
     Key { name: "cluster", aliases: &["brokerClusterName"] },
     Key { name: "name", aliases: &["brokerName"] },
@@ -52,6 +56,7 @@ const KEYS: [Key; 41] = [
     Key { name: "max_in_flight", aliases: &[] },
     Key { name: "max_connections", aliases: &[] },
     Key { name: "long_polling", aliases: &["longPollingEnable"] },
+    Key { name: "slave_read_after", aliases: &["accessMessageInMemoryMaxRatio"] },
     Key { name: "trace_topic", aliases: &["traceTopicEnable"] },
     Key { name: "lease", aliases: &[] },
     Key { name: "monitor", aliases: &[] },
@@ -140,6 +145,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Host, or host:port, given to clients; `None`: the listening address.
     pub advertise: Option<String>,
+    /// Addresses given to clients in certain networks instead.
+    pub advertise_networks: Addresses,
     /// Name servers, `host:port` each.
     pub nameservers: Vec<String>,
     /// Name of the cluster.
@@ -184,6 +191,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Whether pulls may wait for messages.
     pub long_polling: bool,
+    /// A reader so many bytes behind the end of the log is sent to a slave.
+    pub slave_read_after: u64,
     /// Whether the topic of message traces exists.
     pub trace_topic: bool,
     /// After so long without a heartbeat name servers drop this broker.
@@ -205,6 +214,7 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
+            advertise_networks: Addresses::default(),
             nameservers,
             cluster: "DefaultCluster".to_owned(),
             name: "broker-a".to_owned(),
@@ -227,6 +237,7 @@ impl Config {
             max_message_size: 4 << 20,
             max_connections: 65_536,
             long_polling: true,
+            slave_read_after: memory::percent(40),
             trace_topic: false,
             lease: Duration::from_secs(5),
             monitor: None,
@@ -276,6 +287,11 @@ impl Config {
         let mut config = Self::local(data_dir, Vec::new());
         config.listen = listen(settings)?;
         config.advertise = settings.get("advertise")?;
+        if let Some(text) = settings.text("advertise_networks") {
+            let networks = text.parse::<Addresses>();
+            config.advertise_networks =
+                networks.map_err(|error| settings.refuse("advertise_networks", &error.to_string()))?;
+        }
         if let Some(list) = settings.get::<Vec<String>>("nameserver")? {
             if list.iter().any(|address| address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()))
             {
@@ -290,13 +306,17 @@ impl Config {
             }
         }
         config.id = settings.get("id")?.unwrap_or(0);
-        read_store(settings, &mut config)?;
+        store::read(settings, &mut config.store)?;
         replication::read(settings, &mut config)?;
         let truth = |key| settings.get::<bool>(key);
         config.auto_create_topics = truth("auto_create_topics")?.unwrap_or(true);
         config.auto_create_groups = truth("auto_create_groups")?.unwrap_or(true);
         config.long_polling = truth("long_polling")?.unwrap_or(true);
         config.trace_topic = truth("trace_topic")?.unwrap_or(false);
+        if let Some(text) = settings.text("slave_read_after") {
+            config.slave_read_after =
+                memory::parse(text).map_err(|cause| settings.refuse("slave_read_after", &cause))?;
+        }
         if let Some(queues) = settings.get("default_topic_queues")? {
             if !(1..=1024).contains(&queues) {
                 return Err(settings.refuse("default_topic_queues", "expected 1 to 1024"));
@@ -378,51 +398,4 @@ fn listen(settings: &Settings) -> Result<SocketAddr, ConfigError> {
         listen.set_port(port);
     }
     Ok(listen)
-}
-
-fn read_store(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {
-    let store = &mut config.store;
-    store.flush = match settings.text("flush") {
-        None | Some("sync" | "SYNC_FLUSH") => Flush::Sync,
-        Some("async" | "ASYNC_FLUSH") => Flush::Async,
-        Some(_) => return Err(settings.refuse("flush", "expected sync or async")),
-    };
-    if let Some(ByteSize(size)) = settings.get("segment_size")? {
-        if !(1 << 20..=1 << 30).contains(&size) {
-            return Err(settings.refuse("segment_size", "expected 1MiB to 1GiB"));
-        }
-        store.segment_size = size;
-    }
-    if let Some(entries) = settings.get::<u64>("queue_file_entries")? {
-        if !(1000..=10_000_000).contains(&entries) {
-            return Err(settings.refuse("queue_file_entries", "expected 1000 to 10000000"));
-        }
-        store.queue_file_entries = entries;
-    }
-    let mut retention = Retention { max_bytes: None, ..store.retention };
-    if let Some(text) = settings.text("retention") {
-        // RocketMQ's fileReservedTime is a plain number of hours.
-        retention.max_age = Some(match text.parse::<u64>() {
-            Ok(hours) => Duration::from_secs(hours.saturating_mul(3600)),
-            Err(_) => settings.get("retention")?.unwrap_or_default(),
-        });
-    }
-    if let Some(ByteSize(size)) = settings.get("retention_bytes")? {
-        retention.max_bytes = Some(size);
-    }
-    store.retention = retention;
-    if let Some(text) = settings.text("delay_levels") {
-        let levels: Option<Vec<Duration>> =
-            text.split_whitespace().map(|word| orbitmq_common::config::Value::parse(word).ok()).collect();
-        store.delay_levels = levels.filter(|levels| !levels.is_empty()).ok_or_else(|| {
-            settings.refuse("delay_levels", "expected durations separated by blanks, such as 1s 5s 10s")
-        })?;
-    }
-    if let Some(ByteSize(size)) = settings.get("max_in_flight")? {
-        store.max_unflushed = usize::try_from(size)
-            .ok()
-            .filter(|size| *size >= 16 << 20)
-            .ok_or_else(|| settings.refuse("max_in_flight", "expected 16MiB or more, the length of one frame"))?;
-    }
-    Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use orbitmq_common::net::client::answer_hello;
 use orbitmq_common::net::connection::{Handler, Outcome};
 use orbitmq_common::net::peer::Peer;
 use orbitmq_common::protocol::code::{request, response};
@@ -29,6 +28,11 @@ impl Dispatch {
         let broker = &self.broker;
         if is_for_masters(frame.code) && !broker.role.is_master() {
             return Err(broker.not_master());
+        }
+        if matches!(frame.code, request::PULL_MESSAGE | request::LITE_PULL_MESSAGE) && !broker.role.is_readable() {
+            let remark =
+                "this broker does not know yet which of its messages will stay: read from the master, or try again";
+            return Err(Refusal::new(response::SERVICE_NOT_AVAILABLE, remark));
         }
         match frame.code {
             request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => return Ok(pull::call(broker, frame)),
@@ -82,7 +86,7 @@ impl Dispatch {
             request::GET_BROKER_RUNTIME_INFO => Ok(figures::runtime(broker, frame)),
             request::GET_BROKER_CONFIG => Ok(figures::settings(broker, frame)),
             request::GET_BROKER_HA_STATUS => Ok(replication::status(broker, frame)),
-            request::HELLO => Ok(answer_hello(frame)),
+            request::HELLO => Ok(broker.advertised.answer_hello(frame)),
             code => {
                 let name = request::name(code).unwrap_or("unknown");
                 let remark = format!("request kind {code} ({name}) is not understood by this broker");

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::advertise::{self, Advertised};
 use crate::announce;
 use crate::broker::Broker;
 use crate::config::{Acknowledge, Config, RoleSetting};
@@ -27,6 +28,7 @@ use crate::meta::offsets::Offsets;
 use crate::meta::topics::{Topics, now_ms};
 use crate::node::StartError;
 use crate::replica::controller::{self, Controller};
+use crate::replica::deletions::Deletions;
 use crate::replica::epochs::Epochs;
 use crate::replica::in_sync::InSync;
 use crate::replica::promote::{Mastership, promote};
@@ -93,6 +95,7 @@ impl Life {
         }
         serving.spawn(server::serve(listener, dispatch, ConnectionOptions::default(), most, close.clone()));
         serving.spawn(master::serve(Arc::clone(&broker), ha_listener, close.clone()));
+        advertise::start(&broker, &tasks);
         announce::start(&broker, &tasks);
         deliver_delayed(&broker, &tasks);
         expire_members(&broker, &tasks);
@@ -149,12 +152,14 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
     let offsets = Offsets::load(Arc::clone(&db))?;
     let delay = Arc::new(Progress::load(Arc::clone(&db))?);
     let epochs = Epochs::load(Arc::clone(&db))?;
+    let deletions = Deletions::load(Arc::clone(&store), Arc::clone(&db))?;
     let dir = &config.store.dir;
     Legacy { dir, db: &db, topics: &topics, groups: &groups, offsets: &offsets, delay: &delay }.import()?;
     let store_id = identity::of(&config.store)?;
     let broker = Broker {
         store_id,
         ids: UniqueIds::new(sockets.address.ip()),
+        advertised: Advertised::default(),
         members: Members::default(),
         locks: Locks::default(),
         started: now_ms(),
@@ -168,6 +173,7 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
         groups,
         offsets,
         delay,
+        deletions,
         epochs,
         role: RoleState::default(),
         in_sync: InSync::default(),
@@ -190,10 +196,13 @@ async fn begin_role(broker: &Arc<Broker>, tasks: &TaskTracker) -> Result<(), Sta
             None
         }
         RoleSetting::Slave => {
+            // Before anybody can commit: what is committed here is kept for the master.
+            broker.offsets.follow();
             tasks.spawn(follow::run(Arc::clone(broker), stop.clone()));
             None
         }
         RoleSetting::Auto => {
+            broker.offsets.follow();
             let config = &broker.config;
             let servers = if config.controllers.is_empty() { &config.nameservers } else { &config.controllers };
             let controller = Arc::new(Controller::new(servers.clone()));

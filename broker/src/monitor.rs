@@ -66,10 +66,17 @@ fn trouble(broker: &Broker) -> Option<String> {
     }
 }
 
+/// What does not keep the broker from working but somebody should look at, a line each.
+fn warnings(broker: &Broker) -> String {
+    let troubles = broker.advertised.troubles();
+    troubles.iter().map(|trouble| format!("warning: advertised address {trouble}\n")).collect()
+}
+
 async fn ready(State(shown): State<Shown>) -> impl IntoResponse {
     let broker = shown.read().clone();
+    let warnings = broker.as_deref().map(warnings).unwrap_or_default();
     match broker.map(|broker| trouble(&broker)) {
-        Some(None) => (StatusCode::OK, "ready\n".to_owned()),
+        Some(None) => (StatusCode::OK, format!("ready\n{warnings}")),
         Some(Some(trouble)) => (StatusCode::SERVICE_UNAVAILABLE, trouble + "\n"),
         None => (StatusCode::SERVICE_UNAVAILABLE, "recovering the store\n".to_owned()),
     }
@@ -116,6 +123,11 @@ fn write_metrics(broker: &Broker, out: &mut String) {
         ("disk_used_ratio", "Used part of the file system.", stats.disk_ratio),
         ("segments", "Log segments.", stats.segments as f64),
         ("queues", "Queues that have messages.", stats.queues as f64),
+        (
+            "advertised_unreachable",
+            "Advertised addresses that do not lead to this broker.",
+            broker.advertised.troubles().len() as f64,
+        ),
         ("log_fenced", "1 after a failed write or flush, until a restart.", truth(stats.poisoned.is_some())),
         ("disk_full", "1 while no space can be reserved.", truth(stats.disk_full)),
     ];

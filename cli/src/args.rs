@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::report::Output;
-use crate::{bench, broker, dev, group, message, migrate, namesrv, send, tail, time, topic};
+use crate::{bench, broker, controller, dev, group, message, migrate, namesrv, send, tail, time, topic};
 
 /// OrbitMQ from the command line: a server for development, administration, messages, load.
 ///
@@ -47,6 +47,9 @@ pub enum Command {
     Group(group::Command),
     /// Show all brokers and how they are.
     Cluster,
+    /// The controller quorum in the name servers: status, add, remove, elect.
+    #[command(subcommand)]
+    Controller(controller::Command),
     /// Figures and settings of brokers.
     #[command(subcommand)]
     Broker(broker::Command),

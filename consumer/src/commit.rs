@@ -1,4 +1,5 @@
-//! Stores how far each queue is done: at its broker's master, or in a file of a broadcasting group.
+//! Stores how far each queue is done: at its broker's master, at a slave while there is no master, or in a file of a
+//! broadcasting group.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +13,9 @@ use crate::broadcast::LocalOffsets;
 use crate::core::Core;
 use crate::queue::Assigned;
 
+/// The keeper of a broadcasting group's offsets.
+const HERE: &str = "here";
+
 /// Stores offsets on a timer. A broker that hangs holds up its own queues only.
 pub(crate) async fn run(core: Arc<Core>) {
     loop {
@@ -22,7 +26,8 @@ pub(crate) async fn run(core: Arc<Core>) {
             continue;
         }
         for queue in core.held_queues() {
-            if queue.to_commit().is_some() && !queue.committing.swap(true, Ordering::AcqRel) {
+            let changed = core.keeper(&queue).is_some_and(|keeper| queue.to_commit(&keeper).is_some());
+            if changed && !queue.committing.swap(true, Ordering::AcqRel) {
                 let core = Arc::clone(&core);
                 core.tasks.clone().spawn(async move {
                     try_to_store(&core, &queue).await;
@@ -49,27 +54,26 @@ pub(crate) async fn commit(core: &Arc<Core>, queues: &[Arc<Assigned>]) {
 
 fn keep(local: &LocalOffsets, queues: &[Arc<Assigned>]) {
     for queue in queues {
-        if let Some(offset) = queue.to_commit() {
+        if let Some(offset) = queue.to_commit(HERE) {
             local.set(&queue.topic, &queue.queue, offset);
-            queue.committed(offset);
+            queue.committed(offset, HERE);
         }
     }
 }
 
 /// One whose broker does not answer is tried again next time.
 async fn try_to_store(core: &Core, queue: &Assigned) {
-    let Some(offset) = queue.to_commit() else { return };
-    if let Err(cause) = store(core, queue, offset).await {
+    let Some(keeper) = core.keeper(queue) else { return };
+    let Some(offset) = queue.to_commit(&keeper) else { return };
+    if let Err(cause) = store(core, queue, offset, &keeper).await {
+        core.finder.stale(&queue.topic);
         tracing::debug!(topic = %queue.topic, id = queue.queue.id, offset, cause, "offset not stored");
     }
 }
 
-async fn store(core: &Core, queue: &Assigned, offset: i64) -> Result<(), String> {
-    let route = core.finder.table().get(&queue.topic);
-    let master = route.as_ref().and_then(|route| route.master(&queue.queue.broker));
-    let address = master.ok_or("its broker has no master now")?;
+async fn store(core: &Core, queue: &Assigned, offset: i64, keeper: &str) -> Result<(), String> {
     let text = |error: CallError| error.to_string();
-    let link = core.link(address).await.map_err(text)?;
+    let link = core.link(keeper).await.map_err(text)?;
     let fields = UpdateOffsetRequest {
         consumer_group: core.config.group.as_str().into(),
         topic: queue.topic.as_ref().into(),
@@ -81,6 +85,6 @@ async fn store(core: &Core, queue: &Assigned, offset: i64) -> Result<(), String>
     if answer.code != response::SUCCESS {
         return Err(format!("code {}: {}", answer.code, answer.remark.unwrap_or_default()));
     }
-    queue.committed(offset);
+    queue.committed(offset, keeper);
     Ok(())
 }

@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orbitmq_common::net::client::Link;
 use orbitmq_common::net::peer::CallError;
+use orbitmq_common::protocol::body::route::MASTER_ID;
+use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::route::finder::RouteFinder;
 use orbitmq_common::route::links::Links;
-use orbitmq_common::route::table::Queue;
+use orbitmq_common::route::table::{Broker, Queue};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +21,7 @@ use crate::broadcast::LocalOffsets;
 use crate::config::{Config, Mode, Subscription};
 use crate::heartbeat;
 use crate::queue::{Assigned, Freed, Unstored};
+use crate::reach::Reach;
 use crate::shelf::Shelf;
 
 /// Names a queue within a consumer.
@@ -34,6 +37,7 @@ pub(crate) struct Core {
     pub links: Arc<Links>,
     pub finder: RouteFinder,
     pub shelf: Shelf,
+    pub reach: Reach,
     pub queues: Mutex<BTreeMap<QueueKey, Arc<Assigned>>>,
     /// Queues being let go; they are not taken again before that is done.
     pub releasing: Mutex<BTreeSet<QueueKey>>,
@@ -78,6 +82,7 @@ impl Core {
             links,
             finder,
             shelf: Shelf::default(),
+            reach: Reach::default(),
             queues: Mutex::default(),
             releasing: Mutex::default(),
             unstored: Mutex::default(),
@@ -122,6 +127,48 @@ impl Core {
             *told = link.peer().id();
         }
         Ok(link)
+    }
+
+    /// Asks a broker of which there may be a copy, and keeps in mind whether it answers.
+    pub(crate) async fn ask(
+        &self,
+        address: &str,
+        question: impl FnOnce(&Link) -> Frame,
+        deadline: Duration,
+    ) -> Result<Frame, CallError> {
+        let asked = async {
+            let link = self.link(address).await?;
+            link.call(question(&link), deadline).await
+        };
+        let answer = asked.await;
+        match &answer {
+            Ok(_) => self.reach.answered(address),
+            Err(_) => self.reach.failed(address),
+        }
+        answer
+    }
+
+    /// Resolves when the route says that `member` of a broker group is better asked elsewhere than at `address`: that has left
+    /// the group, or the member has come, or it has moved.
+    pub(crate) async fn has_moved(&self, topic: &str, group: &Broker, member: i64, address: &str) {
+        let mut changes = self.finder.changes();
+        loop {
+            let route = self.finder.table().get(topic);
+            let Some(now) = route.as_ref().and_then(|route| route.broker(&group.name)) else { return };
+            let elsewhere = now.addresses.get(&member).filter(|now| now.as_str() != address);
+            let moved = elsewhere.is_some() && elsewhere != group.addresses.get(&member);
+            if moved || !now.addresses.values().any(|one| one == address) || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Where offsets of a queue are stored: at its master, at a slave while there is none.
+    pub(crate) fn keeper(&self, queue: &Assigned) -> Option<String> {
+        let route = self.finder.table().get(&queue.topic)?;
+        let broker = route.broker(&queue.queue.broker)?;
+        // The first of the slaves, whether it answers or not: offsets that wander between them would help nobody.
+        broker.reader(MASTER_ID).map(str::to_owned)
     }
 
     /// A broker does not know this consumer, or not its subscriptions: it is told before the next request.
@@ -180,8 +227,8 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A pause after the n-th failure in a row: doubled from 50 ms up to 2 s, with jitter.
+/// A pause after the n-th failure in a row: doubled from 50 ms up to half a second, with jitter.
 pub(crate) fn pause_after(failures: u32) -> Duration {
-    let longest = Duration::from_millis(50).saturating_mul(1 << failures.min(6)).min(Duration::from_secs(2));
+    let longest = Duration::from_millis(50).saturating_mul(1 << failures.min(6)).min(Duration::from_millis(500));
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -9,6 +9,8 @@ use orbitmq_common::message::id::parse_offset_id;
 use orbitmq_common::message::message::{MessageError, StoredMessage, decode_all};
 use orbitmq_common::message::property;
 use orbitmq_common::message::sysflag::pull;
+use orbitmq_common::net::client::Link;
+use orbitmq_common::protocol::body::route::MASTER_ID;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
@@ -20,7 +22,7 @@ use crate::core::{Core, pause_after};
 use crate::deliver::is_retry;
 use crate::queue::Assigned;
 use crate::send_back::{Place, give_back_at};
-use crate::start;
+use crate::start::{self, Start};
 
 /// Beyond the time that the broker may hold a request.
 const GRACE: Duration = Duration::from_secs(10);
@@ -40,6 +42,7 @@ pub(crate) async fn run(core: Arc<Core>, queue: Arc<Assigned>) {
 }
 
 async fn fetch(core: &Arc<Core>, queue: &Arc<Assigned>) {
+    let mut changes = core.finder.changes();
     let mut failures = 0_u32;
     let mut damaged = 0_u32;
     loop {
@@ -65,7 +68,8 @@ async fn fetch(core: &Arc<Core>, queue: &Arc<Assigned>) {
                 }
                 tracing::debug!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, cause, "fetch failed");
                 core.finder.stale(&queue.topic);
-                tokio::time::sleep(pause_after(failures)).await;
+                // Another route may have another broker to ask.
+                drop(tokio::time::timeout(pause_after(failures), changes.changed()).await);
                 failures = failures.saturating_add(1);
             }
         }
@@ -85,13 +89,13 @@ async fn wait_for_lock(queue: &Assigned) {
 }
 
 async fn begin(core: &Arc<Core>, queue: &Arc<Assigned>) -> Result<Duration, String> {
-    let (mut start, stored) = start::find(core, queue).await?;
+    let Start { offset: mut start, stored, told_by } = start::find(core, queue).await?;
     let unstored = core.unstored.lock().remove(&(Arc::clone(&queue.topic), queue.queue.clone()));
     if let Some(done) = unstored.and_then(|unstored| unstored.start(stored)) {
         start = done;
     }
     tracing::debug!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, start, "queue taken");
-    queue.begin(start, stored);
+    queue.begin(start, stored, told_by);
     Ok(Duration::ZERO)
 }
 
@@ -106,13 +110,15 @@ async fn fetch_once(
 ) -> Result<Duration, String> {
     let route = core.finder.find(&queue.topic).await.map_err(|error| error.to_string())?;
     let broker = route.broker(&queue.queue.broker).ok_or("its broker is not known any more")?;
-    let address = address(broker, queue);
-    let link = core.link(address).await.map_err(|error| unreadable(queue, error.to_string()))?;
+    let member = queue.read_from.load(Ordering::Relaxed);
+    let address = core.reach.reader(broker, member).ok_or("its broker has no address")?;
     let sent = Instant::now();
-    let deadline = core.config.suspend + GRACE;
     let fields = question(core, queue, from, count);
-    let answer = link.call(link.request(request::PULL_MESSAGE).with_fields(&fields), deadline).await;
-    let answer = answer.map_err(|error| unreadable(queue, error.to_string()))?;
+    let question = |link: &Link| link.request(request::PULL_MESSAGE).with_fields(&fields);
+    let answer = tokio::select! {
+        answer = core.ask(address, question, core.config.suspend + GRACE) => answer.map_err(|error| error.to_string())?,
+        () = core.has_moved(&queue.topic, broker, member, address) => return Ok(Duration::ZERO),
+    };
     let place = || {
         let place: Result<PullResponse, _> = answer.fields();
         place.map_err(|error| format!("the answer does not parse: {error}"))
@@ -121,7 +127,8 @@ async fn fetch_once(
         response::SUCCESS => {
             let place = place()?;
             queue.suggest(place.suggest_which_broker_id);
-            found(core, queue, from, &answer, place.next_begin_offset, damaged)
+            let asked = Asked { broker, address, from };
+            found(core, queue, &asked, &answer, place.next_begin_offset, damaged)
         }
         response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY => {
             let place = place()?;
@@ -132,7 +139,8 @@ async fn fetch_once(
         }
         // A slave may merely be behind; only a master knows where a queue begins and ends.
         response::PULL_OFFSET_MOVED if broker.master() != Some(address) => {
-            Err(unreadable(queue, format!("slave {address} does not have offset {from}")))
+            queue.suggest(MASTER_ID);
+            Err(format!("slave {address} does not have offset {from}"))
         }
         response::PULL_OFFSET_MOVED => {
             moved(core, queue, from, place()?.next_begin_offset);
@@ -140,18 +148,6 @@ async fn fetch_once(
         }
         code => Err(refused(core, queue, address, code, answer.remark.unwrap_or_default())),
     }
-}
-
-/// The member of the broker group to read from: the one it suggests, else the master, else any.
-fn address<'b>(broker: &'b Broker, queue: &Assigned) -> &'b str {
-    broker.reader(queue.read_from.load(Ordering::Relaxed)).or_else(|| broker.reader(0)).unwrap_or_default()
-}
-
-/// The member asked last cannot be read from: the next request goes to another one, then back to the master.
-fn unreadable(queue: &Assigned, cause: String) -> String {
-    let asked = queue.read_from.load(Ordering::Relaxed);
-    queue.suggest(i64::from(asked == 0));
-    cause
 }
 
 fn question<'a>(core: &'a Core, queue: &'a Assigned, from: i64, count: i32) -> PullRequest<'a> {
@@ -173,14 +169,30 @@ fn question<'a>(core: &'a Core, queue: &'a Assigned, from: i64, count: i32) -> P
     }
 }
 
+/// Who was asked, and from which offset on.
+struct Asked<'a> {
+    broker: &'a Broker,
+    address: &'a str,
+    from: i64,
+}
+
+impl Asked<'_> {
+    /// A member of the group that is not the one that was asked.
+    fn another_member(&self) -> Option<i64> {
+        let others = self.broker.addresses.iter().filter(|(_, address)| *address != self.address);
+        others.map(|(id, _)| *id).next()
+    }
+}
+
 fn found(
     core: &Arc<Core>,
     queue: &Arc<Assigned>,
-    from: i64,
+    asked: &Asked<'_>,
     answer: &Frame,
     next: i64,
     damaged: &mut u32,
 ) -> Result<Duration, String> {
+    let from = asked.from;
     let (messages, broken) = decode(core, queue, &answer.body);
     let next = match &broken {
         Some(cause) => {
@@ -202,7 +214,11 @@ fn found(
     core.took(queue.receive(from, messages.collect(), next));
     core.shelf.offer(queue);
     match broken {
-        Some(cause) if *damaged > 0 => Err(unreadable(queue, cause)),
+        Some(cause) if *damaged > 0 => {
+            // Its copies may be whole.
+            asked.another_member().into_iter().for_each(|member| queue.suggest(member));
+            Err(cause)
+        }
         _ => Ok(Duration::ZERO),
     }
 }
@@ -267,8 +283,10 @@ fn refused(core: &Core, queue: &Assigned, address: &str, code: i32, remark: Stri
         response::SUBSCRIPTION_NOT_EXIST
         | response::SUBSCRIPTION_NOT_LATEST
         | response::SUBSCRIPTION_GROUP_NOT_EXIST => core.tell_again(address),
+        // It stops, or is not in order.
+        response::SERVICE_NOT_AVAILABLE | response::GO_AWAY => core.reach.failed(address),
         // A slave that gives nothing away, or a topic that moved.
-        _ => queue.suggest(0),
+        _ => queue.suggest(MASTER_ID),
     }
     format!("{address} refuses with code {code} ({}): {remark}", response::name(code).unwrap_or("unknown"))
 }

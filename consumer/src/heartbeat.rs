@@ -61,9 +61,12 @@ fn subscription(one: &Subscription, version: i64) -> SubscriptionData {
 pub(crate) async fn run(core: Arc<Core>) {
     let mut changes = core.finder.changes();
     loop {
-        beat(&core).await;
+        let told = async {
+            beat(&core).await;
+            tokio::time::sleep(core.config.heartbeat).await;
+        };
         tokio::select! {
-            () = tokio::time::sleep(core.config.heartbeat) => {}
+            () = told => {}
             changed = changes.changed() => if changed.is_err() { return },
         }
     }

@@ -31,6 +31,11 @@
 //! moves it to the group's dead letters after too many times. A delivery that is dropped is neither: this consumer delivers
 //! it again after [`ConsumerBuilder::redeliver_after`], and its queue's stored offset does not move past it.
 //!
+//! When a broker's master is gone, or says that a slave should be read, messages come from a slave; offsets are stored at the
+//! master, or at a slave while name servers know of no master, and once more at the next master. A slave that is behind never
+//! moves a position. An ordered consumer locks its queues at masters alone: without one it goes on for as long as the locks it
+//! has last (30 s), then waits.
+//!
 //! Dropping a consumer stops it where it stands; [`Consumer::close`] waits for deliveries in hand, stores offsets and
 //! hands the queues over at once.
 #![deny(missing_docs)]
@@ -49,6 +54,7 @@ mod locks;
 mod notices;
 pub mod offsets;
 mod queue;
+mod reach;
 mod rebalance;
 mod send_back;
 mod shelf;

@@ -1,4 +1,5 @@
-//! Locks of ordered queues: asked of the broker, renewed while held, given back.
+//! Locks of ordered queues: asked of the broker's master, and of each new one, renewed while held, given back. Slaves lock
+//! nothing: while there is no master, what was confirmed before lasts until its time is over.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -19,14 +20,23 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Renews all locks, and asks for those that are still somebody else's.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut renewed = Instant::now();
+    let mut changes = core.finder.changes();
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            changed = changes.changed() => if changed.is_err() { return },
+        }
         let queues = core.held_queues();
-        if renewed.elapsed() >= RENEW || queues.iter().any(|queue| !queue.may_fetch()) {
+        if renewed.elapsed() >= RENEW || by_master(&core, &queues).iter().any(wants_lock) {
             lock(Arc::clone(&core), queues).await;
             renewed = Instant::now();
         }
     }
+}
+
+/// Whether a master has a queue that is somebody else's, or was locked at the master before.
+fn wants_lock((address, queues): (&String, &Vec<Arc<Assigned>>)) -> bool {
+    queues.iter().any(|queue| queue.wants_lock_of(address))
 }
 
 /// Asks for the locks of some queues; what the broker does not name is not ours.
@@ -35,7 +45,7 @@ pub(crate) async fn lock(core: Arc<Core>, queues: Vec<Arc<Assigned>>) {
         match ask(&core, &address, &queues).await {
             Ok(locked) => {
                 for queue in queues {
-                    queue.lock_is_ours(locked.contains(&queue.queue.of_topic(&queue.topic)));
+                    queue.lock_is_ours(locked.contains(&queue.queue.of_topic(&queue.topic)), &address);
                     core.shelf.offer(&queue);
                 }
             }

@@ -38,8 +38,12 @@ struct State {
     in_hand: usize,
     /// The offset that the broker has.
     stored: Option<i64>,
+    /// The member of the broker group that has it; the next master may have an older one.
+    stored_at: String,
     /// Until when the broker's lock is ours.
     locked_until: Option<Instant>,
+    /// The broker that gave it.
+    locked_at: String,
     /// An ordered queue rests until then.
     rests_until: Option<Instant>,
     on_shelf: bool,
@@ -100,11 +104,12 @@ impl Assigned {
         }
     }
 
-    /// Begins at an offset; `stored`: what the broker has.
-    pub(crate) fn begin(&self, start: i64, stored: Option<i64>) {
+    /// Begins at an offset; `stored`: what the broker at `told_by` has.
+    pub(crate) fn begin(&self, start: i64, stored: Option<i64>, told_by: String) {
         let mut state = self.state.lock();
         state.window = Some(Window::new(start));
         state.stored = stored;
+        state.stored_at = told_by;
     }
 
     /// Where to fetch next; `None` until it has begun.
@@ -222,9 +227,11 @@ impl Assigned {
         state.returned.iter().map(|(at, _)| *at).min()
     }
 
-    /// The offset to store if it differs from what the broker has.
-    pub(crate) fn to_commit(&self) -> Option<i64> {
-        self.unstored().map(|unstored| unstored.done)
+    /// The offset to store at a broker, if it differs from what is stored or another member of the group has that.
+    pub(crate) fn to_commit(&self, keeper: &str) -> Option<i64> {
+        let state = self.state.lock();
+        let done = state.window.as_ref()?.commit();
+        (state.stored != Some(done) || state.stored_at != keeper).then_some(done)
     }
 
     /// What is done and not stored.
@@ -234,9 +241,11 @@ impl Assigned {
         (state.stored != Some(done)).then_some(Unstored { stored: state.stored, done })
     }
 
-    /// The broker has stored this offset.
-    pub(crate) fn committed(&self, offset: i64) {
-        self.state.lock().stored = Some(offset);
+    /// The broker at `keeper` has stored this offset.
+    pub(crate) fn committed(&self, offset: i64, keeper: &str) {
+        let mut state = self.state.lock();
+        state.stored = Some(offset);
+        keeper.clone_into(&mut state.stored_at);
     }
 
     /// The offset up to which all is done.
@@ -244,9 +253,10 @@ impl Assigned {
         self.state.lock().window.as_ref().map(Window::commit)
     }
 
-    /// The broker's lock was confirmed (or refused) just now.
-    pub(crate) fn lock_is_ours(&self, ours: bool) {
+    /// The lock of the broker at `address` was confirmed (or refused) just now.
+    pub(crate) fn lock_is_ours(&self, ours: bool, address: &str) {
         let mut state = self.state.lock();
+        address.clone_into(&mut state.locked_at);
         state.locked_until = ours.then(|| Instant::now() + LOCK_LASTS);
         drop(state);
         if ours {
@@ -261,6 +271,11 @@ impl Assigned {
 
     fn is_locked(&self) -> bool {
         self.state.lock().locked_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Whether the master at `address` has still to be asked for its lock.
+    pub(crate) fn wants_lock_of(&self, address: &str) -> bool {
+        !self.is_locked() || self.state.lock().locked_at != address
     }
 
     /// Messages delivered and not settled.

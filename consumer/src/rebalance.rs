@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orbitmq_common::net::client::Link;
 use orbitmq_common::protocol::body::group::ConsumerIds;
+use orbitmq_common::protocol::body::route::MASTER_ID;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::header::group::ConsumerGroupRequest;
 use orbitmq_common::protocol::relaxed;
-use orbitmq_common::route::table::{Queue, Route};
+use orbitmq_common::route::table::{Broker, Queue, Route};
 use tokio::task::JoinSet;
 
 use crate::commit;
@@ -71,11 +73,8 @@ async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), String> {
 async fn members(core: &Arc<Core>, route: &Route) -> Result<Vec<String>, String> {
     let mut tasks = JoinSet::new();
     for broker in route.brokers() {
-        if let Some(address) = broker.reader(0).map(str::to_owned) {
-            let core = Arc::clone(core);
-            tasks
-                .spawn(async move { members_at(&core, &address).await.map_err(|cause| format!("{address}: {cause}")) });
-        }
+        let (core, broker) = (Arc::clone(core), broker.clone());
+        tasks.spawn(async move { members_of(&core, &broker).await });
     }
     let mut members: Option<BTreeSet<String>> = None;
     let mut causes = Vec::new();
@@ -93,11 +92,24 @@ async fn members(core: &Arc<Core>, route: &Route) -> Result<Vec<String>, String>
     Ok(members.into_iter().collect())
 }
 
+/// What any reachable member of a broker group says: consumers tell slaves too that they are there.
+async fn members_of(core: &Core, broker: &Broker) -> Result<Vec<String>, String> {
+    let mut causes = Vec::new();
+    let first = core.reach.reader(broker, MASTER_ID);
+    let others = broker.readers(MASTER_ID).filter(|address| Some(*address) != first);
+    for address in first.into_iter().chain(others) {
+        match members_at(core, address).await {
+            Ok(members) => return Ok(members),
+            Err(cause) => causes.push(format!("{address}: {cause}")),
+        }
+    }
+    Err(causes.join("; "))
+}
+
 async fn members_at(core: &Core, address: &str) -> Result<Vec<String>, String> {
-    let link = core.link(address).await.map_err(|error| error.to_string())?;
     let fields = ConsumerGroupRequest { consumer_group: core.config.group.as_str().into() };
-    let question = link.request(request::GET_CONSUMER_LIST_BY_GROUP).with_fields(&fields);
-    let answer = link.call(question, core.config.call_timeout).await.map_err(|error| error.to_string())?;
+    let question = |link: &Link| link.request(request::GET_CONSUMER_LIST_BY_GROUP).with_fields(&fields);
+    let answer = core.ask(address, question, core.config.call_timeout).await.map_err(|error| error.to_string())?;
     if answer.code != response::SUCCESS {
         core.tell_again(address);
         return Err(format!("code {}: {}", answer.code, answer.remark.unwrap_or_default()));

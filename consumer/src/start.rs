@@ -3,6 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use orbitmq_common::net::client::Link;
+use orbitmq_common::protocol::body::route::MASTER_ID;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::offset::{OffsetResponse, QueryOffsetRequest, QueueRequest, SearchOffsetRequest};
@@ -12,22 +13,36 @@ use crate::core::Core;
 use crate::deliver::is_retry;
 use crate::queue::Assigned;
 
-/// Where to begin, and what the broker has stored.
-pub(crate) async fn find(core: &Core, queue: &Assigned) -> Result<(i64, Option<i64>), String> {
+/// Where to begin.
+pub(crate) struct Start {
+    /// The first offset to fetch.
+    pub offset: i64,
+    /// The offset that is stored.
+    pub stored: Option<i64>,
+    /// The broker that says so.
+    pub told_by: String,
+}
+
+/// Finds where to begin. The master is asked; a slave while there is none.
+pub(crate) async fn find(core: &Core, queue: &Assigned) -> Result<Start, String> {
     let route = core.finder.find(&queue.topic).await.map_err(|error| error.to_string())?;
-    let broker = route.broker(&queue.queue.broker);
-    let address = broker.and_then(|broker| broker.reader(0)).ok_or("its broker is not known any more")?;
-    let link = core.link(address).await.map_err(|error| error.to_string())?;
-    if let Some(local) = &core.local {
-        return match local.get(&queue.topic, &queue.queue) {
-            Some(offset) => Ok((offset, Some(offset))),
-            None => first(core, queue, &link).await.map(|start| (start, None)),
-        };
-    }
-    match stored(core, queue, &link).await? {
-        Some(offset) => Ok((offset, Some(offset))),
-        None => first(core, queue, &link).await.map(|start| (start, None)),
-    }
+    let broker = route.broker(&queue.queue.broker).ok_or("its broker is not known any more")?;
+    // A slave's offsets may be a moment old, so a master that is only slow is waited for.
+    let address =
+        broker.master().or_else(|| core.reach.reader(broker, MASTER_ID)).ok_or("its broker has no address")?;
+    let link = core.link(address).await.map_err(|error| {
+        core.reach.failed(address);
+        error.to_string()
+    })?;
+    let stored = match &core.local {
+        Some(local) => local.get(&queue.topic, &queue.queue),
+        None => stored(core, queue, &link).await?,
+    };
+    let offset = match stored {
+        Some(offset) => offset,
+        None => first(core, queue, &link).await?,
+    };
+    Ok(Start { offset, stored, told_by: address.to_owned() })
 }
 
 async fn stored(core: &Core, queue: &Assigned, link: &Link) -> Result<Option<i64>, String> {

@@ -25,17 +25,17 @@ impl Dispatch {
         Self { parts }
     }
 
-    fn answer(&self, request: &Frame, connection: u64) -> Result<Frame, Refusal> {
-        let parts = &self.parts;
+    fn answer(&self, request: &Frame, peer: &Peer) -> Result<Frame, Refusal> {
+        let (parts, asker) = (&self.parts, peer.remote().ip());
         match request.code {
-            kind::GET_ROUTEINFO_BY_TOPIC => route::route(parts, request),
+            kind::GET_ROUTEINFO_BY_TOPIC => route::route(parts, request, asker),
             kind::BROKER_HEARTBEAT => heartbeat::heartbeat(parts, request),
-            kind::REGISTER_BROKER => register::register(parts, request, connection),
+            kind::REGISTER_BROKER => register::register(parts, request, peer),
             kind::UNREGISTER_BROKER => register::unregister(parts, request),
             kind::QUERY_DATA_VERSION => heartbeat::query_data_version(parts, request),
-            kind::GET_BROKER_CLUSTER_INFO => Ok(cluster::cluster_info(parts, request)),
-            kind::GET_BROKER_MEMBER_GROUP => cluster::member_group(parts, request),
-            kind::GET_SYSTEM_TOPIC_LIST_FROM_NS => Ok(cluster::system_topics(parts, request)),
+            kind::GET_BROKER_CLUSTER_INFO => Ok(cluster::cluster_info(parts, request, asker)),
+            kind::GET_BROKER_MEMBER_GROUP => cluster::member_group(parts, request, asker),
+            kind::GET_SYSTEM_TOPIC_LIST_FROM_NS => Ok(cluster::system_topics(parts, request, asker)),
             kind::WIPE_WRITE_PERM_OF_BROKER => permission::wipe(parts, request),
             kind::ADD_WRITE_PERM_OF_BROKER => permission::add(parts, request),
             kind::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => topics::all(parts, request),
@@ -74,7 +74,7 @@ impl Handler for Dispatch {
             kind::UPDATE_NAMESRV_CONFIG => self.answer_later(request, config::update),
             code if controller::answers(code) => controller::call(self.parts.controller.as_ref(), request),
             _ => {
-                let answer = self.answer(&request, peer.id());
+                let answer = self.answer(&request, peer);
                 Outcome::Answer(answer.unwrap_or_else(|refusal| request.refuse(refusal.code, refusal.remark)))
             }
         }

@@ -1,8 +1,10 @@
 //! The route table: which brokers are alive and which queues they hold, changed by registrations and read by everyone.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use orbitmq_common::net::network::{self, Network};
 use orbitmq_common::protocol::body::route::{
     BrokerMemberGroup, ClusterInfo, MASTER_ID, QueueData, TopicList, TopicRoute, perm,
 };
@@ -35,6 +37,15 @@ pub enum Pulse {
         /// Its address.
         by: String,
     },
+}
+
+/// A route as somebody sees it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The route, with the addresses that reach its brokers from where it was asked for.
+    pub route: TopicRoute,
+    /// The networks that see other addresses, the longest prefix first; none: everybody sees the same.
+    pub networks: Vec<Network>,
 }
 
 /// All routes of this name server.
@@ -156,8 +167,8 @@ impl RouteTable {
         Some(broker.data_version)
     }
 
-    /// Where the queues of a topic are; `None` when no living broker has any.
-    pub fn route(&self, topic: &str, acting_masters: bool) -> Option<TopicRoute> {
+    /// Where the queues of a topic are, as `asker` reaches them; `None` when no living broker has any.
+    pub fn route(&self, topic: &str, acting_masters: bool, asker: IpAddr) -> Option<Seen> {
         let state = self.state.read();
         let queues = state.queues.of(topic)?;
         let mut route = TopicRoute { queue_datas: queues.values().cloned().collect(), ..TopicRoute::default() };
@@ -165,10 +176,16 @@ impl RouteTable {
         if route.broker_datas.is_empty() {
             return None;
         }
+        let mut networks: Vec<Network> =
+            route.broker_datas.iter().flat_map(|group| state.members.networks_of(group)).collect();
+        if !networks.is_empty() {
+            network::sort(&mut networks);
+            route.broker_datas.iter_mut().for_each(|group| state.members.show(&mut group.broker_addrs, asker));
+        }
         if acting_masters && !topic.starts_with(MEMBER_GROUP_PREFIX) {
             name_acting_masters(&mut route);
         }
-        Some(route)
+        Some(Seen { route, networks })
     }
 
     /// How many brokers are registered.
@@ -176,16 +193,20 @@ impl RouteTable {
         self.state.read().members.live.len()
     }
 
-    /// All brokers and clusters.
-    pub fn cluster_info(&self) -> ClusterInfo {
+    /// All brokers and clusters, as `asker` reaches them.
+    pub fn cluster_info(&self, asker: IpAddr) -> ClusterInfo {
         let state = self.state.read();
-        ClusterInfo { broker_addr_table: state.members.groups.clone(), cluster_addr_table: state.members.clusters() }
+        let mut broker_addr_table = state.members.groups.clone();
+        broker_addr_table.values_mut().for_each(|group| state.members.show(&mut group.broker_addrs, asker));
+        ClusterInfo { broker_addr_table, cluster_addr_table: state.members.clusters() }
     }
 
-    /// The members of a group.
-    pub fn member_group(&self, cluster: &str, name: &str) -> BrokerMemberGroup {
+    /// The members of a group, as `asker` reaches them.
+    pub fn member_group(&self, cluster: &str, name: &str, asker: IpAddr) -> BrokerMemberGroup {
         let state = self.state.read();
-        let broker_addrs = state.members.groups.get(name).map(|group| group.broker_addrs.clone()).unwrap_or_default();
+        let group = state.members.groups.get(name);
+        let mut broker_addrs = group.map(|group| group.broker_addrs.clone()).unwrap_or_default();
+        state.members.show(&mut broker_addrs, asker);
         BrokerMemberGroup { broker_addrs, broker_name: name.to_owned(), cluster: cluster.to_owned() }
     }
 
@@ -243,14 +264,15 @@ impl RouteTable {
     }
 
     /// The topics that are there by themselves: names of clusters and brokers; and a broker that knows more.
-    pub fn system_topics(&self) -> TopicList {
+    pub fn system_topics(&self, asker: IpAddr) -> TopicList {
         let state = self.state.read();
         let mut topic_list: Vec<String> = Vec::new();
         for (cluster, names) in state.members.clusters() {
             topic_list.push(cluster);
             topic_list.extend(names);
         }
-        let broker_addr = state.members.groups.values().find_map(|group| group.broker_addrs.values().next().cloned());
+        let first = state.members.groups.values().find_map(|group| group.broker_addrs.values().next());
+        let broker_addr = first.map(|addr| state.members.seen_from(addr, asker).to_owned());
         TopicList { broker_addr, topic_list }
     }
 }

@@ -126,7 +126,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// How often known routes are refreshed without any sign of staleness (5 s).
+    /// How often known routes are refreshed without any sign of staleness (1 s; with more
+    /// than 20 topics less often).
     #[must_use]
     pub fn route_refresh(mut self, every: Duration) -> Self {
         self.config.finder.refresh = every;

@@ -7,7 +7,7 @@ use orbitmq_common::name::NameError;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::route::finder::RouteError;
 
-use crate::send::SendReceipt;
+use crate::receipt::{SendReceipt, Unconfirmed};
 
 /// A producer could not be built.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -69,6 +69,21 @@ pub enum SendError {
         /// What the broker said.
         remark: String,
     },
+    /// A broker has stored the message, but not as safely as it is set to: it may be lost if that broker dies now. It is
+    /// not sent again by itself, for that would store it twice.
+    #[error(
+        "broker {} has stored message {} but does not vouch for it: {why} ({remark}); sending it again stores it twice",
+        first(receipts).map_or("?", |receipt| &receipt.broker),
+        first(receipts).map_or("?", |receipt| &receipt.message_id)
+    )]
+    Unconfirmed {
+        /// What is missing.
+        why: Unconfirmed,
+        /// Where the message is stored; for a batch, the messages of its part.
+        receipts: Vec<SendReceipt>,
+        /// What the broker said.
+        remark: String,
+    },
     /// Every try failed.
     #[error("no broker took the message within {elapsed:?}: {}", tries_text(tries))]
     Failed {
@@ -85,6 +100,10 @@ pub enum SendError {
     /// The producer was closed.
     #[error("the producer is closed")]
     Closed,
+}
+
+fn first(receipts: &[SendReceipt]) -> Option<&SendReceipt> {
+    receipts.first()
 }
 
 fn tries_text(tries: &[FailedTry]) -> String {
@@ -110,6 +129,8 @@ impl SendError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Topic(_) | Self::Message(_) | Self::TooLarge { .. } | Self::Refused { .. } | Self::Closed => false,
+            // It would be stored twice; who does not mind sends again.
+            Self::Unconfirmed { .. } => false,
             Self::Route(error) => error.is_retryable(),
             Self::NoQueue { .. } | Self::Failed { .. } | Self::NoRoom(_) => true,
         }
@@ -118,7 +139,7 @@ impl SendError {
     /// Whether the message may be stored although no receipt came.
     #[must_use]
     pub fn maybe_stored(&self) -> bool {
-        matches!(self, Self::Failed { maybe_stored: true, .. })
+        matches!(self, Self::Failed { maybe_stored: true, .. } | Self::Unconfirmed { .. })
     }
 }
 

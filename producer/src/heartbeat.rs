@@ -7,44 +7,55 @@ use orbitmq_common::protocol::body::heartbeat::{HeartbeatData, ProducerData};
 use orbitmq_common::protocol::code::request;
 use orbitmq_common::protocol::header::group::UnregisterClientRequest;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::producer::Shared;
 
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// Sends heartbeats to the masters of all routes: on a timer, and when a route changed.
+/// Sends heartbeats to all brokers of all routes, slaves too, for one of them may be the next master: on a timer, and at once
+/// when a route changed.
 pub(crate) async fn run(shared: Weak<Shared>, stopped: CancellationToken, mut changes: watch::Receiver<u64>) {
     loop {
-        let every = {
+        let (mut beats, every) = {
             let Some(shared) = shared.upgrade() else { return };
-            beat(&shared, &stopped).await;
-            shared.config.heartbeat
+            (beat(&shared), shared.config.heartbeat)
+        };
+        let all = async { while beats.join_next().await.is_some() {} };
+        let pause = async {
+            all.await;
+            tokio::time::sleep(every).await;
         };
         tokio::select! {
-            () = tokio::time::sleep(every) => {}
+            () = pause => {}
             changed = changes.changed() => if changed.is_err() { return },
             () = stopped.cancelled() => return,
         }
     }
 }
 
-async fn beat(shared: &Arc<Shared>, stopped: &CancellationToken) {
-    let data = HeartbeatData {
+/// Tells all of them at the same time; one that hangs keeps none from hearing.
+fn beat(shared: &Arc<Shared>) -> JoinSet<()> {
+    let data = Arc::new(HeartbeatData {
         client_id: shared.client_id.clone(),
         producer_data_set: vec![ProducerData { group_name: shared.config.group.clone() }],
         ..HeartbeatData::default()
-    };
-    for address in shared.finder.table().addresses(false) {
-        let told = async {
-            let link = shared.links.get(&address, WITHIN).await?;
-            link.call(link.request(request::HEART_BEAT).with_json(&data), WITHIN).await
-        };
-        tokio::select! {
-            answer = told => if let Err(error) = answer { tracing::debug!(address, %error, "no heartbeat") },
-            () = stopped.cancelled() => return,
-        }
+    });
+    let mut beats = JoinSet::new();
+    for address in shared.finder.table().addresses(true) {
+        let (links, data) = (Arc::clone(&shared.links), Arc::clone(&data));
+        beats.spawn(async move {
+            let told = async {
+                let link = links.get(&address, WITHIN).await?;
+                link.call(link.request(request::HEART_BEAT).with_json(data.as_ref()), WITHIN).await
+            };
+            if let Err(error) = told.await {
+                tracing::debug!(address, %error, "no heartbeat");
+            }
+        });
     }
+    beats
 }
 
 /// Tells every broker with an open connection that this producer leaves.
@@ -54,7 +65,7 @@ pub(crate) async fn unregister(shared: &Shared) {
         producer_group: Some(shared.config.group.as_str().into()),
         consumer_group: None,
     };
-    for address in shared.finder.table().addresses(false) {
+    for address in shared.finder.table().addresses(true) {
         let Some(link) = shared.links.open(&address) else { continue };
         let farewell = link.request(request::UNREGISTER_CLIENT).with_fields(&fields);
         if let Err(error) = link.call(farewell, WITHIN).await {

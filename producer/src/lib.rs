@@ -25,6 +25,12 @@
 //! A try that ran out of time or lost its connection may have been stored all the same, so a retry can store a message
 //! twice: consumers recognise it by [`SendReceipt::message_id`].
 //!
+//! A receipt means that the message is as safe as its broker is set to keep it: on the disk, copied by slaves. A broker that
+//! has stored a message and could not do all of that in time answers with [`SendError::Unconfirmed`], which is an error on
+//! purpose: the message will be delivered unless that broker is lost now. It holds the receipt, for whoever can live with that.
+//!
+//! When a broker's master changes, sends wait until name servers tell of the new one and go there, while their deadline lasts.
+//!
 //! Dropping the future of a send gives up its answer; whether the message is stored is then unknown, and nothing else is
 //! affected.
 #![deny(missing_docs)]
@@ -36,7 +42,8 @@ pub mod config;
 pub mod error;
 mod heartbeat;
 pub mod producer;
-pub mod send;
+pub mod receipt;
+mod send;
 
 pub use choose::Choose;
 pub use config::ProducerBuilder;
@@ -44,4 +51,4 @@ pub use error::{BatchError, BuildError, SendError};
 pub use orbitmq_common::message::message::Message;
 pub use orbitmq_common::route::table::Queue;
 pub use producer::Producer;
-pub use send::{Pending, SendReceipt, SendStatus};
+pub use receipt::{Pending, SendReceipt, Unconfirmed};

@@ -24,7 +24,8 @@ use crate::choose::{Choice, Choose};
 use crate::config::{Config, ProducerBuilder};
 use crate::error::{BatchError, BuildError, SendError};
 use crate::heartbeat;
-use crate::send::{Parcel, Pending, Room, SendReceipt, Sending};
+use crate::receipt::{Pending, SendReceipt};
+use crate::send::{Parcel, Room, Sending};
 
 /// Room that brokers need in the properties for what they add.
 const PROPERTIES_RESERVE: usize = 512;

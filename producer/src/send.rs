@@ -1,9 +1,6 @@
 //! One send: tries brokers until one has stored the message, the deadline passes, or a broker refuses for good.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,61 +8,16 @@ use orbitmq_common::net::client::Link;
 use orbitmq_common::net::peer::{Answer, CallError};
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
-use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
+use orbitmq_common::protocol::header::send::{MAYBE_STORED, SendRequestV2, SendResponse};
 use orbitmq_common::route::finder::RouteError;
 use orbitmq_common::route::table::{Queue, Route};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::choose::Choice;
 use crate::error::{FailedTry, SendError};
 use crate::producer::Shared;
-
-/// How a broker stored a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SendStatus {
-    /// As safely as it is set to.
-    Ok,
-    /// Stored, but not flushed in time.
-    FlushDiskTimeout,
-    /// Stored, but no slave was there to copy it.
-    SlaveNotAvailable,
-    /// Stored, but not copied by its slaves in time.
-    FlushSlaveTimeout,
-}
-
-/// A broker has the message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SendReceipt {
-    /// The id that this producer gave the message; consumers see the same.
-    pub message_id: String,
-    /// The id that tells where the message is stored.
-    pub offset_message_id: String,
-    /// The topic.
-    pub topic: String,
-    /// Name of the broker that has it.
-    pub broker: String,
-    /// The queue it went to.
-    pub queue_id: i32,
-    /// Its position in the queue.
-    pub queue_offset: i64,
-    /// How it was stored.
-    pub status: SendStatus,
-}
-
-/// A send that was started; await it for its receipt. Dropping it gives up the receipt, not the send.
-#[derive(Debug)]
-pub struct Pending {
-    pub(crate) result: oneshot::Receiver<Result<SendReceipt, SendError>>,
-}
-
-impl Future for Pending {
-    type Output = Result<SendReceipt, SendError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.result).poll(cx).map(|result| result.unwrap_or(Err(SendError::Closed)))
-    }
-}
+use crate::receipt::{SendReceipt, Unconfirmed};
 
 /// What goes over the wire: a message, or several as one batch.
 #[derive(Debug)]
@@ -91,6 +43,8 @@ pub(crate) struct Room {
 /// Pauses before the next try: 10 ms at first, doubled up to this.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// A broker silent for so long may have been replaced: the route is looked at while the answer is awaited.
+const SILENT: Duration = Duration::from_millis(300);
 /// Failed tries that an error lists.
 const TRIES_LISTED: usize = 8;
 
@@ -106,6 +60,8 @@ pub(crate) struct Sending {
     pauses: u32,
     maybe_stored: bool,
     failed: Option<Arc<str>>,
+    /// Changes of routes, from the first failed try on.
+    changes: Option<watch::Receiver<u64>>,
     _room: Room,
 }
 
@@ -114,6 +70,8 @@ pub(crate) struct InHand {
     answer: Answer,
     link: Link,
     queue: Queue,
+    /// The route that led to this broker.
+    route: Arc<Route>,
     sent: Instant,
 }
 
@@ -131,6 +89,7 @@ impl Sending {
             pauses: 0,
             maybe_stored: false,
             failed: None,
+            changes: None,
             _room: room,
         }
     }
@@ -151,16 +110,16 @@ impl Sending {
 
     /// Gets a request on its way to some broker.
     pub(crate) async fn begin(&mut self) -> Result<InHand, SendError> {
-        let (queue, link) = self.reach_broker().await?;
+        let (queue, link, route) = self.reach_broker().await?;
         let left = self.left()?;
         let answer = link.start(self.frame(&link, &queue), self.shared.config.try_timeout.min(left));
-        Ok(InHand { answer, link, queue, sent: Instant::now() })
+        Ok(InHand { answer, link, queue, route, sent: Instant::now() })
     }
 
     /// Sends without wanting an answer.
     pub(crate) async fn tell(mut self) -> Result<(), SendError> {
         loop {
-            let (queue, link) = self.reach_broker().await?;
+            let (queue, link, _) = self.reach_broker().await?;
             match link.oneway(self.frame(&link, &queue)) {
                 Ok(()) => return Ok(()),
                 Err(error) => self.lost(&queue.broker, &error).await?,
@@ -169,7 +128,7 @@ impl Sending {
     }
 
     /// An open connection to the master of a queue that the choice allows.
-    async fn reach_broker(&mut self) -> Result<(Queue, Link), SendError> {
+    async fn reach_broker(&mut self) -> Result<(Queue, Link, Arc<Route>), SendError> {
         loop {
             let route = self.route().await?;
             let Some(queue) = self.choice.pick(&route, &self.shared.avoided, self.failed.as_deref()) else {
@@ -184,7 +143,7 @@ impl Sending {
             };
             let left = self.left()?;
             match self.shared.links.get(address, self.shared.config.client.connect_timeout.min(left)).await {
-                Ok(link) => return Ok((queue, link)),
+                Ok(link) => return Ok((queue, link, route)),
                 Err(error) => self.lost(&queue.broker, &error).await?,
             }
         }
@@ -232,27 +191,62 @@ impl Sending {
 
     /// Waits for the answer; `None`: try again.
     async fn conclude(&mut self, in_hand: InHand) -> Result<Option<Vec<SendReceipt>>, SendError> {
-        let InHand { answer, link, queue, sent } = in_hand;
-        let answer = match answer.await {
+        let InHand { answer, link, queue, route, sent } = in_hand;
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = self.superseded(&route, &queue.broker) => {
+                return self.left_behind(&queue.broker).await.map(|()| None);
+            }
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return self.lost(&queue.broker, &error).await.map(|()| None),
         };
-        let status = match answer.code {
-            response::SUCCESS => SendStatus::Ok,
-            response::FLUSH_DISK_TIMEOUT => SendStatus::FlushDiskTimeout,
-            response::SLAVE_NOT_AVAILABLE => SendStatus::SlaveNotAvailable,
-            response::FLUSH_SLAVE_TIMEOUT => SendStatus::FlushSlaveTimeout,
-            _ => return self.refused(&queue, &link, answer).await.map(|()| None),
-        };
+        let unconfirmed = Unconfirmed::of(answer.code);
+        if answer.code != response::SUCCESS && unconfirmed.is_none() {
+            return self.refused(&queue, &link, answer).await.map(|()| None);
+        }
         self.shared.avoided.answered(&queue.broker, sent.elapsed());
         if self.shared.finder.table().get(&self.parcel.topic).is_some_and(|route| route.provisional) {
             // This send created the topic.
             self.shared.finder.stale(&self.parcel.topic);
         }
-        self.receipts(&answer, &queue, status).map(Some)
+        let receipts = self.receipts(&answer, &queue)?;
+        match unconfirmed {
+            None => Ok(Some(receipts)),
+            Some(why) => Err(SendError::Unconfirmed { why, receipts, remark: answer.remark.unwrap_or_default() }),
+        }
     }
 
-    fn receipts(&self, answer: &Frame, queue: &Queue, status: SendStatus) -> Result<Vec<SendReceipt>, SendError> {
+    /// Resolves when a broker that does not answer is no longer where its name's master is.
+    async fn superseded(&self, route: &Route, broker: &str) {
+        tokio::time::sleep(SILENT).await;
+        let finder = &self.shared.finder;
+        let mut changes = finder.changes();
+        loop {
+            let now = finder.table().get(&self.parcel.topic);
+            let master = now.as_ref().and_then(|now| now.master(broker));
+            if master.is_some() && master != route.master(broker) {
+                return;
+            }
+            finder.stale(&self.parcel.topic);
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(LONGEST_PAUSE) => {}
+            }
+        }
+    }
+
+    /// A broker did not answer until another one took its place.
+    async fn left_behind(&mut self, broker: &Arc<str>) -> Result<(), SendError> {
+        tracing::debug!(%broker, "send got no answer, and its broker has a new master; trying again there");
+        self.maybe_stored = true;
+        self.note(broker, None, "no answer before another master took over".to_owned(), true);
+        self.before_next_try(false).await
+    }
+
+    fn receipts(&self, answer: &Frame, queue: &Queue) -> Result<Vec<SendReceipt>, SendError> {
         let stored: SendResponse<'_> = answer.fields().map_err(|error| SendError::Refused {
             broker: queue.broker.as_ref().to_owned(),
             code: answer.code,
@@ -266,7 +260,6 @@ impl Sending {
             broker: queue.broker.as_ref().to_owned(),
             queue_id: stored.queue_id,
             queue_offset: stored.queue_offset.saturating_add(index),
-            status,
         });
         Ok(receipts.collect())
     }
@@ -275,8 +268,12 @@ impl Sending {
     async fn refused(&mut self, queue: &Queue, link: &Link, answer: Frame) -> Result<(), SendError> {
         let remark = answer.remark.unwrap_or_default();
         let code = answer.code;
+        let maybe_stored = remark.contains(MAYBE_STORED);
+        self.maybe_stored |= maybe_stored;
         let (again, counts) = match code {
+            _ if maybe_stored => (true, true),
             response::SYSTEM_BUSY | response::SERVICE_NOT_AVAILABLE | response::GO_AWAY => (true, false),
+            response::NO_PERMISSION if is_about_mastership(&remark) => (true, false),
             response::SYSTEM_ERROR | response::NO_PERMISSION | response::TOPIC_NOT_EXIST | 204 | 205 => (true, true),
             _ => (false, true),
         };
@@ -342,6 +339,7 @@ impl Sending {
             })
     }
 
+    /// Waits a moment, or until a route changes.
     async fn pause(&mut self) -> Result<(), SendError> {
         let longest = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(10)).min(LONGEST_PAUSE);
         self.pauses = self.pauses.saturating_add(1);
@@ -349,10 +347,13 @@ impl Sending {
         if self.left()? <= pause {
             return Err(self.give_up());
         }
+        let changes = self.changes.get_or_insert_with(|| self.shared.finder.changes());
         tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
-            () = self.shared.stopped.cancelled() => Err(SendError::Closed),
+            () = tokio::time::sleep(pause) => {}
+            _ = changes.changed() => self.pauses = 0,
+            () = self.shared.stopped.cancelled() => return Err(SendError::Closed),
         }
+        Ok(())
     }
 
     fn left(&mut self) -> Result<Duration, SendError> {
@@ -367,4 +368,10 @@ impl Sending {
             maybe_stored: self.maybe_stored,
         }
     }
+}
+
+/// Whether a broker refuses because it is not the master, or not surely: the next route names another one.
+fn is_about_mastership(remark: &str) -> bool {
+    let remark = remark.to_ascii_lowercase();
+    ["master", "slave", "lease", "epoch"].iter().any(|word| remark.contains(word))
 }

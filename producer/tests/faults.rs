@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod failover;
 mod fake;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use orbitmq_producer::{Message, Producer, SendStatus};
+use orbitmq_producer::{Message, Producer};
 
 async fn producer() -> Producer {
     let server = std::env::var("ORBITMQ_NAMESERVER").expect("ORBITMQ_NAMESERVER=host:port");
@@ -21,7 +21,7 @@ async fn every_way_of_sending() {
     let producer = producer().await;
     let topic = topic("live_ways");
     let receipt = producer.send(Message::new(&topic, "one").key("k").tag("T")).await.unwrap();
-    assert_eq!((receipt.status, receipt.message_id.len()), (SendStatus::Ok, 32));
+    assert_eq!(receipt.message_id.len(), 32);
 
     let mut pending = Vec::new();
     for n in 0..1000 {

@@ -1,5 +1,6 @@
 //! A daemon as a process of its own: started, killed, paused and stopped by a test, gone when it is dropped.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -22,6 +24,7 @@ pub struct Place {
     program: PathBuf,
     directory: TempDir,
     host: Ipv4Addr,
+    given: Mutex<HashSet<u16>>,
 }
 
 impl Place {
@@ -30,13 +33,24 @@ impl Place {
     pub fn new(program: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("orbitmq-").tempdir().unwrap();
         let host = Ipv4Addr::new(127, fastrand::u8(1..255), fastrand::u8(..), fastrand::u8(1..255));
-        Self { program: program.into(), directory, host }
+        Self { program: program.into(), directory, host, given: Mutex::default() }
+    }
+
+    /// The directory stays when the test is over, for whoever looks into it.
+    pub fn keep(&mut self) {
+        self.directory.disable_cleanup(true);
     }
 
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The loopback address.
+    #[must_use]
+    pub fn host(&self) -> Ipv4Addr {
+        self.host
     }
 
     /// A name server that keeps its settings.
@@ -74,11 +88,15 @@ impl Place {
         }
     }
 
+    /// An address that nobody listens on now, nor on the ports beside it that a broker takes, and that is given to nobody
+    /// else.
     fn free_address(&self) -> SocketAddr {
-        let port = || fastrand::u16(10_240..32_000);
-        let candidates = std::iter::repeat_with(|| SocketAddr::from((self.host, port()))).take(100);
-        let free = candidates.into_iter().find(|address| TcpListener::bind(address).is_ok());
-        free.expect("a free port on a loopback address")
+        let port = || fastrand::u16(2_560..8_000) * 4 + 2;
+        let is_free = |port| TcpListener::bind((self.host, port)).is_ok();
+        let are_free = |port| [port - 2, port, port + 1].into_iter().all(is_free);
+        let mut candidates = std::iter::repeat_with(port).take(100);
+        let free = candidates.find(|port| are_free(*port) && self.given.lock().insert(*port));
+        (self.host, free.expect("a free port on a loopback address")).into()
     }
 }
 
@@ -96,6 +114,12 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Where the daemon will listen.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A flag with its value.
     #[must_use]
     pub fn argument(mut self, flag: &str, value: impl Into<OsString>) -> Self {
@@ -137,10 +161,16 @@ impl Setup {
         self
     }
 
+    /// The daemon, not started yet.
+    #[must_use]
+    pub fn daemon(self) -> Daemon {
+        Daemon { address: self.address.to_string(), setup: self, child: None }
+    }
+
     /// Starts the daemon and waits until it is ready.
     #[must_use]
     pub fn start(self) -> Daemon {
-        let mut daemon = Daemon { address: self.address.to_string(), setup: self, child: None };
+        let mut daemon = self.daemon();
         daemon.start();
         daemon
     }

@@ -10,9 +10,12 @@
 pub mod check;
 pub mod daemon;
 pub mod disk;
+#[path = "../faults/mod.rs"]
+pub mod faults;
 pub mod ledger;
 pub mod load;
 pub mod producers;
+pub mod role;
 pub mod session;
 pub mod shim;
 pub mod wait;

@@ -13,7 +13,7 @@ use orbitmq_common::name;
 use orbitmq_common::net::client::{Client, ClientOptions, Link};
 use orbitmq_common::net::peer::{Answer, CallError};
 use orbitmq_common::protocol::body::kv::KvTable;
-use orbitmq_common::protocol::body::route::TopicRoute;
+use orbitmq_common::protocol::body::route::{ClusterInfo, TopicRoute};
 use orbitmq_common::protocol::body::topic::TopicConfig;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::{Encoding, Frame};
@@ -26,7 +26,7 @@ use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
 
 /// Group in whose name a session reads.
 const READER: &str = "HARNESS_READER";
-/// Longest time for one answer.
+/// Longest time for one answer, unless told otherwise.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why a request was not done.
@@ -86,6 +86,7 @@ pub struct Stored {
 pub struct Session {
     client: Client,
     address: String,
+    deadline: Duration,
 }
 
 impl Session {
@@ -99,7 +100,14 @@ impl Session {
     #[must_use]
     pub fn speaking(address: &str, encoding: Option<Encoding>) -> Self {
         let options = ClientOptions { encoding, ..ClientOptions::default() };
-        Self { client: Client::new(options), address: address.to_owned() }
+        Self { client: Client::new(options), address: address.to_owned(), deadline: DEADLINE }
+    }
+
+    /// Waits at most so long for a connection, and for each answer.
+    #[must_use]
+    pub fn within(self, deadline: Duration) -> Self {
+        let options = ClientOptions { connect_timeout: deadline, ..ClientOptions::default() };
+        Self { client: Client::new(options), deadline, ..self }
     }
 
     /// The connection.
@@ -111,9 +119,13 @@ impl Session {
         self.client.link(&self.address).await.map_err(Failure::Lost)
     }
 
-    async fn call(&self, code: i32, fill: impl FnOnce(Frame) -> Frame) -> Result<Frame, Failure> {
+    /// Sends a request that `fill` completes and waits for the answer.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn call(&self, code: i32, fill: impl FnOnce(Frame) -> Frame) -> Result<Frame, Failure> {
         let link = self.link().await?;
-        let answer = link.call(fill(link.request(code)), DEADLINE).await.map_err(Failure::Lost)?;
+        let answer = link.call(fill(link.request(code)), self.deadline).await.map_err(Failure::Lost)?;
         accepted(answer)
     }
 
@@ -123,7 +135,7 @@ impl Session {
     /// No connection.
     pub async fn start_send(&self, topic: &str, queue: i32, messages: &[Outgoing]) -> Result<Answer, Failure> {
         let link = self.link().await?;
-        Ok(link.start(send_frame(&link, topic, queue, messages), DEADLINE))
+        Ok(link.start(send_frame(&link, topic, queue, messages), self.deadline))
     }
 
     /// Sends messages to one queue and waits for the answer.
@@ -160,7 +172,7 @@ impl Session {
         };
         let link = self.link().await?;
         let frame = link.request(request::PULL_MESSAGE).with_fields(&header);
-        let answer = link.call(frame, DEADLINE).await.map_err(Failure::Lost)?;
+        let answer = link.call(frame, self.deadline).await.map_err(Failure::Lost)?;
         match answer.code {
             response::SUCCESS => Ok(stored(&answer.body)),
             response::PULL_NOT_FOUND => Ok(Vec::new()),
@@ -282,6 +294,15 @@ impl Session {
     pub async fn figures(&self) -> Result<BTreeMap<String, String>, Failure> {
         let answer = self.call(request::GET_BROKER_RUNTIME_INFO, |frame| frame).await?;
         Ok(serde_json::from_slice::<KvTable>(&answer.body).unwrap().table)
+    }
+
+    /// The brokers that a name server knows.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn cluster(&self) -> Result<ClusterInfo, Failure> {
+        let answer = self.call(request::GET_BROKER_CLUSTER_INFO, |frame| frame).await?;
+        Ok(serde_json::from_slice(&answer.body).unwrap())
     }
 
     /// A name server's route of a topic, if it knows one.

@@ -38,6 +38,17 @@ impl Shim {
             .environment("FSFAULT_TRIGGER", &self.trigger)
     }
 
+    /// A daemon whose commit log, and whose wall clock, do what a control file says, and whose writes are recorded.
+    #[must_use]
+    pub fn controlled(&self, setup: Setup, control: &Path, record: &Path) -> Setup {
+        setup
+            .environment("LD_PRELOAD", &self.library)
+            .environment("FSFAULT_PATH", "/commitlog/")
+            .environment("FSFAULT_COUNT", "0")
+            .environment("FSFAULT_CONTROL", control)
+            .environment("FSFAULT_RECORD", record)
+    }
+
     /// Begins to count calls.
     pub fn trigger(&self) {
         std::fs::write(&self.trigger, "").unwrap();

@@ -25,7 +25,7 @@ pub fn follow(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     }
     let asked: Follow = metadata::decode(&frame.body)?;
     let begins = asked.instance != broker.db.instance() || asked.applied == 0;
-    broker.db.follower_has(asked.member, (!begins).then_some(asked.applied));
+    broker.db.followers().note(asked.member, (!begins).then_some(asked.applied));
     let (broker, request) = (Arc::clone(broker), frame.answer(response::SUCCESS));
     Ok(Outcome::later(async move {
         match tell(&broker, asked).await {
@@ -61,7 +61,7 @@ async fn tell(broker: &Arc<Broker>, asked: Follow) -> Result<(u64, News), DbErro
         }
     }
     // Rows are read while they change. What changes after this number is told afterwards, so that in the end all fits.
-    let number = broker.db.newest();
+    let number = broker.db.begin();
     broker.db.stored(number).await?;
     Ok((number, page(broker, start(replicated().next())).await?))
 }

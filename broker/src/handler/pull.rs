@@ -7,7 +7,7 @@ use orbitmq_common::message::sysflag::pull;
 use orbitmq_common::name;
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::body::heartbeat::MessageModel;
-use orbitmq_common::protocol::body::route::perm;
+use orbitmq_common::protocol::body::route::{MASTER_ID, perm};
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
@@ -24,6 +24,8 @@ const MAX_MESSAGES: i32 = 1024;
 const MAX_BYTES: usize = 256 * 1024;
 /// Longest time a request is held.
 const MAX_HOLD: Duration = Duration::from_secs(300);
+/// A slave that does not have what is asked for looks again so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A checked pull.
 struct Pull {
@@ -33,6 +35,8 @@ struct Pull {
     limit: ReadLimit,
     filter: Filter,
     hold: Option<Duration>,
+    /// The member of the broker group that the group reads from when it is far behind.
+    when_far: i64,
 }
 
 /// Handles the request; see the module.
@@ -44,7 +48,7 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Outcome {
     };
     let read = pull.read(broker);
     if read.status == ReadStatus::Found {
-        return Outcome::Answer(answer(frame, read));
+        return Outcome::Answer(answer(broker, &pull, frame, read, false));
     }
     // The request frame is let go of here, and with it the buffer it was read into.
     let request = frame.answer(response::SUCCESS);
@@ -108,6 +112,7 @@ fn check(broker: &Broker, frame: &Frame) -> Result<Checked, Refusal> {
         },
         filter,
         hold,
+        when_far: config.which_broker_when_consume_slowly,
     }))
 }
 
@@ -166,28 +171,67 @@ fn holds(read: &Read) -> bool {
         || (read.status == ReadStatus::NoMatch && read.next_offset >= read.max_offset)
 }
 
+/// Whether the queue does not reach the reader's offset. A slave may merely not have copied so far, or have begun later: it
+/// must never be the one to say where the reader goes on.
+fn misses(read: &Read, offset: i64) -> bool {
+    match read.status {
+        ReadStatus::OffsetTooLarge | ReadStatus::OffsetTooSmall => true,
+        ReadStatus::NoMessageInQueue | ReadStatus::QueueMissing => offset != 0,
+        _ => false,
+    }
+}
+
 /// Waits for messages that pass the filter; answers with what there is when the time is over or the broker stops.
 async fn hold(broker: &Broker, mut pull: Pull, request: &Frame) -> Frame {
     // A message may be acknowledged a moment before its queue shows it; a reader must see what a sender knows to be stored.
     broker.store.built(broker.store.confirmed()).await;
     let end = Instant::now() + pull.hold.unwrap_or_default();
+    let mut looked = false;
     loop {
+        // Asked first: one that is promoted meanwhile has read as a slave.
+        let slave = broker.is_slave();
         let read = pull.read(broker);
-        if read.status == ReadStatus::Found || !holds(&read) || pull.hold.is_none() {
-            return answer(request, read);
+        let misses = slave && misses(&read, pull.offset);
+        // The master knows more; a slave alone lets the reader wait, for asking again at once would help nobody.
+        let elsewhere = misses && looked && !broker.master_is_gone();
+        let waits = (misses || holds(&read)) && pull.hold.is_some() && !elsewhere;
+        if read.status == ReadStatus::Found || !waits {
+            return answer(broker, &pull, request, read, misses);
+        }
+        if misses {
+            looked = true;
+            let next = end.min(Instant::now() + LOOK_AGAIN);
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => if next == end { return answer(broker, &pull, request, read, misses) },
+                () = broker.stop.cancelled() => return answer(broker, &pull, request, read, misses),
+            }
+            continue;
         }
         // What the filter refused is not looked at again.
         pull.offset = pull.offset.max(read.next_offset);
         tokio::select! {
             () = broker.store.wait(&pull.topic, pull.queue, pull.offset) => {}
-            () = tokio::time::sleep_until(end) => return answer(request, read),
-            () = broker.stop.cancelled() => return answer(request, read),
+            () = tokio::time::sleep_until(end) => return answer(broker, &pull, request, read, misses),
+            () = broker.stop.cancelled() => return answer(broker, &pull, request, read, misses),
         }
     }
 }
 
-fn answer(request: &Frame, read: Read) -> Frame {
+/// The member of the broker group that the reader asks next; 0: the master.
+fn suggestion(broker: &Broker, pull: &Pull, read: &Read) -> i64 {
+    let far = read.status == ReadStatus::Found
+        && broker.store.confirmed().saturating_sub(read.last_physical) > broker.config.slave_read_after;
+    if broker.is_slave() {
+        // Without a master there is no better place than here, however near the reader is.
+        return if far || broker.master_is_gone() { broker.config.id } else { MASTER_ID };
+    }
+    if far { broker.readable_slave(pull.when_far).unwrap_or(MASTER_ID) } else { MASTER_ID }
+}
+
+/// `misses`: the offset is not here and may be at the master.
+fn answer(broker: &Broker, pull: &Pull, request: &Frame, read: Read, misses: bool) -> Frame {
     let (code, remark) = match read.status {
+        _ if misses => (response::PULL_RETRY_IMMEDIATELY, "this slave does not have that offset, its master may"),
         ReadStatus::Found => (response::SUCCESS, "FOUND"),
         ReadStatus::NoMatch => (response::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE"),
         ReadStatus::OffsetAtEnd => (response::PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE"),
@@ -199,8 +243,8 @@ fn answer(request: &Frame, read: Read) -> Frame {
         ReadStatus::OffsetTooSmall => (response::PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL"),
     };
     let fields = PullResponse {
-        suggest_which_broker_id: 0,
-        next_begin_offset: read.next_offset,
+        suggest_which_broker_id: suggestion(broker, pull, &read),
+        next_begin_offset: if misses { pull.offset } else { read.next_offset },
         min_offset: read.min_offset,
         max_offset: read.max_offset,
         ..PullResponse::default()

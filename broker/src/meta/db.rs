@@ -9,7 +9,6 @@
 //! ```
 //! Followers are told only what survives the end of this process: what they have never is what their master has forgotten.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,12 +19,11 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::meta::feed::{Change, Feed};
-use crate::meta::rows::{self, Changes, Opened};
+use crate::meta::followers::Followers;
+use crate::meta::rows::{self, Changes, Opened, Row};
 
 /// Changes that nobody waits for are gathered for this long.
 const GATHER: Duration = Duration::from_millis(50);
-/// Bytes of rows in one page of a tree; one row always fits.
-const PAGE: usize = 1 << 20;
 
 /// Kinds of metadata; each is a tree of its own. The names are on disk and stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +36,10 @@ pub enum Tree {
     Offsets,
     /// How far each delay level was delivered.
     Delay,
+    /// Offsets that an administrator set and the group has yet to follow; keys as of [`Self::Offsets`].
+    Resets,
+    /// Deleted topics, with the log offset up to which their messages are gone.
+    Deletions,
     /// Which mastership wrote which part of the log; this broker's own.
     Epochs,
     /// Facts about this directory.
@@ -48,8 +50,17 @@ pub enum Tree {
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::Topics, Self::Groups, Self::Offsets, Self::Delay, Self::Epochs, Self::About, Self::Taken];
+    pub const ALL: [Self; 9] = [
+        Self::Deletions,
+        Self::Topics,
+        Self::Groups,
+        Self::Offsets,
+        Self::Delay,
+        Self::Resets,
+        Self::Epochs,
+        Self::About,
+        Self::Taken,
+    ];
 
     /// Whether slaves have the same; what concerns one directory alone does not follow.
     #[must_use]
@@ -71,6 +82,8 @@ impl Tree {
             Self::Groups => "groups",
             Self::Offsets => "offsets",
             Self::Delay => "delay",
+            Self::Resets => "resets",
+            Self::Deletions => "deletions",
             Self::Epochs => "epochs",
             Self::About => "about",
             Self::Taken => "taken",
@@ -85,9 +98,6 @@ pub struct DbError {
     path: PathBuf,
     cause: String,
 }
-
-/// Key and value of something stored.
-pub type Row = (Vec<u8>, Vec<u8>);
 
 #[derive(Default)]
 struct Pending {
@@ -107,8 +117,6 @@ struct Shared {
     pending: Mutex<Pending>,
     wake: Condvar,
     stored: watch::Sender<Result<u64, DbError>>,
-    /// Newest change that each follower has stored.
-    followers: watch::Sender<HashMap<i64, u64>>,
 }
 
 /// The lasting metadata.
@@ -116,6 +124,7 @@ pub struct Db {
     shared: Arc<Shared>,
     /// Drawn at each opening: numbers of changes mean something only together with it.
     instance: u64,
+    followers: Followers,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -133,13 +142,13 @@ impl Db {
             pending: Mutex::default(),
             wake: Condvar::new(),
             stored: watch::channel(Ok(0)).0,
-            followers: watch::Sender::default(),
         });
         let writing = Arc::clone(&shared);
         let writer =
             std::thread::Builder::new().name("metadata".to_owned()).spawn(move || writing.write_until_stopped());
         let writer = writer.map_err(|error| failed(error.to_string()))?;
-        Ok(Self { shared, instance: fastrand::u64(1..), writer: Mutex::new(Some(writer)) })
+        let (instance, followers) = (fastrand::u64(1..), Followers::default());
+        Ok(Self { shared, instance, followers, writer: Mutex::new(Some(writer)) })
     }
 
     /// Everything in a tree.
@@ -147,7 +156,7 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn load(&self, tree: Tree) -> Result<Vec<Row>, DbError> {
-        self.shared.tree(tree)?.iter().map(|row| self.shared.row(row)).collect()
+        rows::all(&self.shared.tree(tree)?).map_err(|error| self.shared.failed(&error))
     }
 
     /// Rows of a tree behind the key `after`, in the order of their keys, and whether these are all. Blocks.
@@ -155,16 +164,7 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn page(&self, tree: Tree, after: &[u8]) -> Result<(Vec<Row>, bool), DbError> {
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        for row in self.shared.tree(tree)?.range::<&[u8], _>(rows::stretch(after, None)) {
-            if bytes >= PAGE {
-                return Ok((found, false));
-            }
-            let row = self.shared.row(row)?;
-            bytes += row.0.len() + row.1.len();
-            found.push(row);
-        }
-        Ok((found, true))
+        rows::page(&self.shared.tree(tree)?, after).map_err(|error| self.shared.failed(&error))
     }
 
     /// Keys of a tree behind `after` up to `last`, or to the end. Blocks.
@@ -172,8 +172,7 @@ impl Db {
     /// # Errors
     /// The tree cannot be read.
     pub fn keys(&self, tree: Tree, after: &[u8], last: Option<&[u8]>) -> Result<Vec<Vec<u8>>, DbError> {
-        let rows = self.shared.tree(tree)?.range::<&[u8], _>(rows::stretch(after, last));
-        rows.map(|row| self.shared.row(row).map(|(key, _)| key)).collect()
+        rows::keys(&self.shared.tree(tree)?, after, last).map_err(|error| self.shared.failed(&error))
     }
 
     /// Notes a change; it is written soon. The number is for [`Db::stored`].
@@ -211,15 +210,21 @@ impl Db {
         self.shared.pending.lock().newest
     }
 
+    /// Keeps changes from now on for those who follow; returns the number of the newest before.
+    pub fn begin(&self) -> u64 {
+        let mut pending = self.shared.pending.lock();
+        let newest = pending.newest;
+        pending.feed.begin(newest);
+        newest
+    }
+
     /// Stored changes after `since` of `instance`, or the first of them, with the number up to which these are all. `None`: not
     /// all of them are known any more, only the rows as they are.
     #[must_use]
     pub fn since(&self, instance: u64, since: u64) -> Option<(u64, Vec<Change>)> {
         let stored = self.shared.stored_number();
-        let mut pending = self.shared.pending.lock();
-        let newest = pending.newest;
-        pending.feed.ask(newest);
-        let known = instance == self.instance && since <= newest && pending.feed.reaches(since);
+        let pending = self.shared.pending.lock();
+        let known = instance == self.instance && pending.feed.reaches(since);
         known.then(|| pending.feed.since(since, stored))
     }
 
@@ -236,27 +241,10 @@ impl Db {
         let _ = stored.wait_for(|state| state.as_ref().is_ok_and(|done| *done > number)).await;
     }
 
-    /// Notes what a follower has stored. `None`: it has begun anew.
-    pub fn follower_has(&self, member: i64, number: Option<u64>) {
-        self.shared.followers.send_if_modified(|followers| match number {
-            None => followers.remove(&member).is_some(),
-            Some(number) => {
-                let known = followers.entry(member).or_default();
-                let more = number > *known;
-                *known = number.max(*known);
-                more
-            }
-        });
-    }
-
-    /// Waits until the change with this number survives the end of each of these followers. Waits for ever if one does not come.
-    pub async fn replicated(&self, number: u64, members: &[i64]) {
-        let has = |followers: &HashMap<i64, u64>| {
-            members.iter().all(|member| followers.get(member).is_some_and(|has| *has >= number))
-        };
-        let mut followers = self.shared.followers.subscribe();
-        // It ends only with the sender, which is ours.
-        let _ = followers.wait_for(has).await;
+    /// Those who follow, and how far each of them has stored the changes.
+    #[must_use]
+    pub fn followers(&self) -> &Followers {
+        &self.followers
     }
 
     /// Waits until the change with this number survives the end of the process.
@@ -327,10 +315,6 @@ impl Shared {
             return Err(DbError { path: self.path.clone(), cause });
         };
         opened.tree(tree).cloned().map_err(|error| self.failed(&error))
-    }
-
-    fn row(&self, row: sled::Result<(sled::IVec, sled::IVec)>) -> Result<Row, DbError> {
-        row.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &sled::Error) -> DbError {

@@ -34,8 +34,8 @@ impl Change {
 /// who has everything up to a number has no row older than that.
 #[derive(Debug, Default)]
 pub struct Feed {
-    /// Nothing is kept before somebody has asked.
-    asked: bool,
+    /// Nothing is kept before somebody follows.
+    begun: bool,
     /// Changes up to this one are no longer here.
     floor: u64,
     recent: VecDeque<(u64, Change)>,
@@ -44,15 +44,15 @@ pub struct Feed {
 
 impl Feed {
     /// Begins to keep changes, with the one after `newest`, unless that has begun already.
-    pub fn ask(&mut self, newest: u64) {
-        if !self.asked {
-            (self.asked, self.floor) = (true, newest);
+    pub fn begin(&mut self, newest: u64) {
+        if !self.begun {
+            (self.begun, self.floor) = (true, newest);
         }
     }
 
     /// Notes a change; numbers rise.
     pub fn push(&mut self, number: u64, change: Change) {
-        if !self.asked || !change.tree.replicates() {
+        if !self.begun || !change.tree.replicates() {
             return;
         }
         self.bytes += change.size();
@@ -67,7 +67,7 @@ impl Feed {
 
     /// Whether every change after `number` is here.
     pub fn reaches(&self, number: u64) -> bool {
-        self.asked && number >= self.floor
+        self.begun && number >= self.floor
     }
 
     /// Changes after `since` up to `last`, or the first of them, with the number up to which these are all.
@@ -82,5 +82,49 @@ impl Feed {
             }
         }
         (last.max(since), changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(tree: Tree, key: &str, size: usize) -> Change {
+        Change { tree, key: Bytes::copy_from_slice(key.as_bytes()), value: Some(vec![0; size].into()) }
+    }
+
+    #[test]
+    fn a_stretch_of_history_is_handed_out_in_order_and_ends_where_it_says() {
+        let mut feed = Feed::default();
+        feed.push(1, change(Tree::Topics, "before anybody follows", 1));
+        feed.begin(1);
+        assert!(feed.reaches(1) && !feed.reaches(0));
+        for number in 2..=9 {
+            let tree = if number == 5 { Tree::About } else { Tree::Offsets };
+            feed.push(number, change(tree, &number.to_string(), 1));
+        }
+        let keys =
+            |(number, changes): (u64, Vec<Change>)| (number, changes.iter().map(|c| c.key.clone()).collect::<Vec<_>>());
+        assert_eq!(keys(feed.since(3, 7)), (7, vec!["4".into(), "6".into(), "7".into()]));
+        assert_eq!(keys(feed.since(9, 9)), (9, vec![]));
+        // What is stored may be behind what a follower has been told, while writing fails.
+        assert_eq!(keys(feed.since(9, 0)), (9, vec![]));
+    }
+
+    #[test]
+    fn much_is_handed_out_in_pieces_and_the_oldest_is_let_go() {
+        let mut feed = Feed::default();
+        feed.begin(0);
+        for number in 1..=100 {
+            feed.push(number, change(Tree::Topics, "same", 200 << 10));
+        }
+        assert!(!feed.reaches(50) && feed.reaches(62), "8 MiB are kept");
+        let (mut at, mut pieces) = (62, 0);
+        while at < 100 {
+            let (number, changes) = feed.since(at, 100);
+            assert_eq!(u64::try_from(changes.len()).unwrap(), number - at);
+            (at, pieces) = (number, pieces + 1);
+        }
+        assert_eq!(pieces, 7);
     }
 }

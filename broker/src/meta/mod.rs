@@ -2,11 +2,13 @@
 
 pub mod db;
 pub mod feed;
+pub mod followers;
 pub mod groups;
 pub mod kept;
 pub mod legacy;
 pub mod levels;
 pub mod offsets;
+pub mod resets;
 pub mod rows;
 pub mod taken;
 pub mod topics;

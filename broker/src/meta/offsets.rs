@@ -13,7 +13,9 @@ use parking_lot::RwLock;
 
 use crate::meta::db::{Db, DbError, Tree};
 use crate::meta::kept::Kept;
+use crate::meta::resets::Resets;
 use crate::meta::taken::Taken;
+use crate::plant::{self, Plant};
 
 type Queues = BTreeMap<i32, i64>;
 type Groups = HashMap<String, Queues>;
@@ -22,7 +24,7 @@ type Groups = HashMap<String, Queues>;
 pub struct Offsets {
     table: RwLock<HashMap<String, Groups>>,
     /// Offsets that an administrator set: the group's next pull is sent there, and until then its commits count for nothing.
-    resets: RwLock<HashMap<(String, String, i32), i64>>,
+    resets: Resets,
     taken: Taken,
     db: Arc<Db>,
 }
@@ -76,7 +78,8 @@ impl Offsets {
             }
         }
         let taken = Taken::load(Arc::clone(&db))?;
-        Ok(Self { table: RwLock::new(table), resets: RwLock::default(), taken, db })
+        let resets = Resets::load(Arc::clone(&db))?;
+        Ok(Self { table: RwLock::new(table), resets, taken, db })
     }
 
     /// The group's offset in a queue: the first message it has not consumed.
@@ -181,22 +184,27 @@ impl Offsets {
 
     /// Sets an offset by an administrator's will; the group's next pull is sent there.
     pub fn reset(&self, topic: &str, group: &str, queue: i32, offset: i64) -> u64 {
-        self.resets.write().insert((topic.to_owned(), group.to_owned(), queue), offset);
+        self.resets.set(encode_key(topic, group, queue), offset);
         self.set(topic, group, queue, offset)
     }
 
     fn is_reset(&self, topic: &str, group: &str, queue: i32) -> bool {
-        let resets = self.resets.read();
-        !resets.is_empty() && resets.contains_key(&(topic.to_owned(), group.to_owned(), queue))
+        !self.resets.is_empty() && self.resets.holds(&encode_key(topic, group, queue))
     }
 
     /// Where an administrator has sent the group; asked once, by its next pull.
     #[must_use]
     pub fn take_reset(&self, topic: &str, group: &str, queue: i32) -> Option<i64> {
-        if self.resets.read().is_empty() {
+        if self.resets.is_empty() {
             return None;
         }
-        self.resets.write().remove(&(topic.to_owned(), group.to_owned(), queue))
+        self.resets.take(&encode_key(topic, group, queue))
+    }
+
+    /// What administrators have set and groups have yet to follow.
+    #[must_use]
+    pub fn resets(&self) -> &Resets {
+        &self.resets
     }
 
     /// Topics in which the group has offsets.
@@ -231,7 +239,9 @@ impl Offsets {
 
     fn forget(&self, topic: &str, group: &str, queues: &Queues) {
         for queue in queues.keys() {
-            self.db.remove(Tree::Offsets, encode_key(topic, group, *queue));
+            let key = encode_key(topic, group, *queue);
+            self.resets.take(&key);
+            self.db.remove(Tree::Offsets, key);
         }
     }
 
@@ -258,6 +268,7 @@ impl Kept for Offsets {
             tracing::error!(?key, ?value, "an offset of the master's does not parse; skipped");
             return;
         };
+        let master = if plant::is(Plant::OffsetBack) { master.map(|offset| offset / 2) } else { master };
         let mut table = self.table.write();
         let here = table.get(topic).and_then(|groups| groups.get(group)?.get(&queue)).copied();
         if !self.taken.stands(key, here, master) && here != master {

@@ -9,6 +9,11 @@ use bytes::Bytes;
 use crate::meta::db::Tree;
 
 const CACHE: u64 = 16 << 20;
+/// Bytes of rows in one page of a tree; one row always fits.
+const PAGE: usize = 1 << 20;
+
+/// Key and value of something stored.
+pub type Row = (Vec<u8>, Vec<u8>);
 
 /// Rows to write by tree and key; `None`: to remove.
 pub type Changes = HashMap<(Tree, Bytes), Option<Bytes>>;
@@ -47,7 +52,32 @@ impl Opened {
     }
 }
 
-/// The keys behind `after` up to `last`, or to the end.
-pub fn stretch<'k>(after: &'k [u8], last: Option<&'k [u8]>) -> (Bound<&'k [u8]>, Bound<&'k [u8]>) {
-    (Bound::Excluded(after), last.map_or(Bound::Unbounded, Bound::Included))
+/// Everything in a tree.
+pub fn all(tree: &sled::Tree) -> sled::Result<Vec<Row>> {
+    tree.iter().map(owned).collect()
+}
+
+/// Rows behind the key `after`, as many as make a page, and whether there are no more.
+pub fn page(tree: &sled::Tree, after: &[u8]) -> sled::Result<(Vec<Row>, bool)> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    for row in tree.range::<&[u8], _>((Bound::Excluded(after), Bound::Unbounded)) {
+        if bytes >= PAGE {
+            return Ok((found, false));
+        }
+        let row = owned(row)?;
+        bytes += row.0.len() + row.1.len();
+        found.push(row);
+    }
+    Ok((found, true))
+}
+
+/// Keys behind `after` up to `last`, or to the end.
+pub fn keys(tree: &sled::Tree, after: &[u8], last: Option<&[u8]>) -> sled::Result<Vec<Vec<u8>>> {
+    let end = last.map_or(Bound::Unbounded, Bound::Included);
+    let rows = tree.range::<&[u8], _>((Bound::Excluded(after), end));
+    rows.map(|row| owned(row).map(|(key, _)| key)).collect()
+}
+
+fn owned(row: sled::Result<(sled::IVec, sled::IVec)>) -> sled::Result<Row> {
+    row.map(|(key, value)| (key.to_vec(), value.to_vec()))
 }

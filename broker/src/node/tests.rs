@@ -11,6 +11,7 @@ use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::config::RoleSetting;
 use crate::store::options::IndexSize;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -107,6 +108,46 @@ async fn a_held_pull_is_answered_by_a_message_and_by_a_stop() {
     let answer = held.await.unwrap();
     assert_eq!(answer.code, response::PULL_NOT_FOUND);
     assert_eq!(answer.fields::<PullResponse>().unwrap().max_offset, 2);
+}
+
+#[tokio::test]
+async fn a_slave_never_says_where_a_reader_goes_on_and_sends_it_to_the_master_when_it_is_near() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path()).await;
+    let (_client, own) = link(&node, Encoding::Json).await;
+    for n in 0..3 {
+        own.call(send(&own, "T", &n.to_string(), ""), DEADLINE).await.unwrap();
+    }
+    node.stop().await;
+
+    for (far, master_alive, suggested, back) in [(u64::MAX, true, 0, 0), (0, true, 1, 0), (u64::MAX, false, 1, 1)] {
+        let mut config = Config::local(dir.path(), Vec::new());
+        (config.role, config.id, config.slave_read_after) = (RoleSetting::Slave, 1, far);
+        let node = Node::start(config).await.unwrap();
+        node.broker().role.set_master_alive(master_alive);
+        let (_client, link) = link(&node, Encoding::Json).await;
+        let found = link.call(pull(&link, "T", 0, 0), DEADLINE).await.unwrap();
+        assert_eq!(found.code, response::SUCCESS);
+        assert_eq!(found.fields::<PullResponse>().unwrap().suggest_which_broker_id, suggested);
+        // With and without the right to hold the request: the slave may be behind.
+        for hold in [0, if master_alive { 15_000 } else { 300 }] {
+            let beyond = link.call(pull(&link, "T", 50, hold), Duration::from_secs(10)).await.unwrap();
+            assert_eq!(beyond.code, response::PULL_RETRY_IMMEDIATELY, "{:?}", beyond.remark);
+            let place: PullResponse = beyond.fields().unwrap();
+            assert_eq!((place.next_begin_offset, place.max_offset, place.suggest_which_broker_id), (50, 3, back));
+        }
+        node.stop().await;
+    }
+
+    let mut config = Config::local(dir.path(), Vec::new());
+    config.slave_read_after = 0;
+    let node = Node::start(config).await.unwrap();
+    let (_client, link) = link(&node, Encoding::Json).await;
+    let beyond = link.call(pull(&link, "T", 50, 0), DEADLINE).await.unwrap();
+    assert_eq!(beyond.code, response::PULL_OFFSET_MOVED, "a master knows");
+    let found = link.call(pull(&link, "T", 0, 0), DEADLINE).await.unwrap();
+    assert_eq!(found.fields::<PullResponse>().unwrap().suggest_which_broker_id, 0, "there is no slave to read from");
+    node.stop().await;
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     if let Some(master) = &broker.config.master {
         broker.master_named.send_replace(Some(master.clone()));
     }
+    // Nobody is made master in its place: it serves what it has, whether the master is there or not.
+    broker.role.set_readable();
     loop {
         let master = named.borrow_and_update().clone();
         broker.role.set(Role::Slave { master: master.clone() });

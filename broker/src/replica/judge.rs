@@ -25,6 +25,10 @@ pub async fn run(broker: Arc<Broker>, controller: Option<Arc<Controller>>, stop:
         let Role::Master { epoch } = role.borrow_and_update().clone() else { continue };
         let patience = broker.config.in_sync_timeout;
         let wanted = broker.in_sync.judge(Instant::now(), broker.store.local(), patience, broker.as_ref());
+        if broker.config.store.replicated {
+            // Somebody who held others back may have been given up.
+            broker.store.show_confirmed();
+        }
         let Some(wanted) = wanted else { continue };
         match &controller {
             None => settle(&broker, &wanted),

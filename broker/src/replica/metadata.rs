@@ -34,13 +34,14 @@ const WAIT: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(1);
 /// Time between two looks at a master of RocketMQ's.
-const POLL: Duration = Duration::from_millis(900);
+const POLL: Duration = Duration::from_millis(500);
 /// Time to the next attempt after one that failed.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// Every kind of metadata that follows. One that comes later is added here, and has its tree.
-fn kept(broker: &Broker) -> [&dyn Kept; 4] {
-    [&broker.topics, &broker.groups, &broker.offsets, broker.delay.as_ref()]
+fn kept(broker: &Broker) -> [&dyn Kept; 6] {
+    let (resets, delay) = (broker.offsets.resets(), broker.delay.as_ref());
+    [&broker.deletions, &broker.topics, &broker.groups, &broker.offsets, resets, delay]
 }
 
 /// Why following fails for the moment.

@@ -4,6 +4,7 @@
 
 pub mod acknowledge;
 pub mod controller;
+pub mod deletions;
 pub mod epochs;
 pub mod follow;
 pub mod in_sync;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::broker::Broker;
 use crate::meta::db::DbError;
+use crate::plant;
 use crate::replica::in_sync::Member;
-use crate::replica::role::Role;
+use crate::replica::role::{Restart, Role};
 
 /// Why a broker does not become master.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,10 @@ pub struct Mastership {
 /// See [`PromoteError`]; the role stays what it was.
 pub async fn promote(broker: &Arc<Broker>, mastership: Mastership) -> Result<(), PromoteError> {
     let store = &broker.store;
+    if let Some(at) = plant::cut(store) {
+        broker.role.ask_restart(Restart::Cut(at));
+        return Err(PromoteError::Poisoned("a planted bug cuts it first".to_owned()));
+    }
     let end = store.end();
     // Every member of the in-sync set has all that was ever acknowledged, and the new master is one: what it has counts.
     store.set_ceiling(u64::MAX);
@@ -60,6 +65,7 @@ pub async fn promote(broker: &Arc<Broker>, mastership: Mastership) -> Result<(),
     broker.in_sync.decided(&mastership.in_sync, broker.as_ref());
     let (from, lease) = mastership.lease;
     broker.role.extend_lease(from, lease);
+    broker.role.set_readable();
     if broker.role.set(Role::Master { epoch: mastership.epoch }) {
         tracing::info!(
             name = broker.config.name,

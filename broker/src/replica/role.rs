@@ -59,6 +59,8 @@ pub struct RoleState {
     restart: watch::Sender<Option<Restart>>,
     /// Whether a slave hears from its master.
     master_alive: AtomicBool,
+    /// Whether what is in the log is known to stay there.
+    readable: AtomicBool,
 }
 
 impl Default for RoleState {
@@ -71,6 +73,7 @@ impl Default for RoleState {
             lease_ends: AtomicU64::new(0),
             restart: watch::Sender::new(None),
             master_alive: AtomicBool::new(false),
+            readable: AtomicBool::new(false),
         }
     }
 }
@@ -141,6 +144,17 @@ impl RoleState {
     /// Notes whether a slave hears from its master.
     pub fn set_master_alive(&self, alive: bool) {
         self.master_alive.store(alive, Ordering::Relaxed);
+    }
+
+    /// Whether messages may be handed out: a member of a controller's group knows only from a master, or as one, that nothing in its
+    /// log will be taken back.
+    pub fn is_readable(&self) -> bool {
+        self.readable.load(Ordering::Acquire)
+    }
+
+    /// What is in the log stays there.
+    pub fn set_readable(&self) {
+        self.readable.store(true, Ordering::Release);
     }
 
     /// Asks for the store to be closed and opened again; the first reason counts.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::plant::{self, Plant};
 use crate::replica::metadata;
 use crate::replica::role::{MasterAddress, Restart};
 use crate::replica::wire::{self, CLASSIC_HEAD, HEAD, Head, Hello, Verdict, Welcome};
@@ -184,6 +185,7 @@ async fn greet(
     }
     // Known for good before anything of the new epoch is.
     broker.epochs.replace(welcome.epochs).await?;
+    broker.role.set_readable();
     Ok(Some(begin))
 }
 
@@ -327,7 +329,8 @@ impl Copied<'_> {
             tokio::pin!(news);
             news.as_mut().enable();
             // A master of RocketMQ's reads only the last of several numbers: what was asked for must not be taken back.
-            let local = store.local().max(self.asked);
+            let durable = if plant::is(Plant::SlaveAckBeforeFlush) { store.end() } else { store.local() };
+            let local = durable.max(self.asked);
             if told == Some(local) && Instant::now() < beat_due {
                 let _ = tokio::time::timeout_at(beat_due, news).await;
                 continue;

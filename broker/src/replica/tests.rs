@@ -8,6 +8,8 @@ use orbitmq_common::message::entry;
 use orbitmq_common::net::client::{Client, ClientOptions, Link};
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::{Encoding, Frame};
+use orbitmq_common::protocol::header::admin::TopicRequest;
+use orbitmq_common::protocol::header::replica::{PromoteRequest, PromoteResponse};
 use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
 
 use crate::config::{Acknowledge, Config, RoleSetting};
@@ -58,7 +60,7 @@ struct Sender {
 
 impl Sender {
     async fn to(address: SocketAddr) -> Self {
-        let client = Client::new(ClientOptions { encoding: Some(Encoding::Binary), ..ClientOptions::default() });
+        let client = Client::new(ClientOptions { encoding: Some(Encoding::MessagePack), ..ClientOptions::default() });
         let link = client.link(&address.to_string()).await.unwrap();
         Self { link, _client: client }
     }
@@ -206,7 +208,7 @@ async fn an_asynchronous_master_does_not_wait_for_anybody() {
     until("the slave has all", async || bodies(&slave).len() == 10).await;
     slave.stop().await;
     sender.send_all(10, 20).await;
-    assert_eq!(bodies(&master).len(), 20);
+    until("all are there", async || bodies(&master).len() == 20).await;
     master.stop().await;
 }
 
@@ -266,4 +268,59 @@ async fn a_slave_of_another_group_or_with_the_masters_number_is_refused() {
     assert_eq!(slave.broker().store.end(), 0);
     slave.stop().await;
     master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_deleted_is_gone_at_the_slave_and_what_came_after_is_not() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let master = Node::start(config(a.path(), Acknowledge::Flush)).await.unwrap();
+    let slave = Node::start(slave_of(&master, b.path(), 1)).await.unwrap();
+    let sender = Sender::to(master.bound()).await;
+    sender.send_all(0, 20).await;
+    until("the slave has all", async || bodies(&slave).len() == 20).await;
+    let delete = TopicRequest { topic: "T".into() };
+    let frame = sender.link.request(request::DELETE_TOPIC_IN_BROKER).with_fields(&delete);
+    assert_eq!(sender.link.call(frame, DEADLINE).await.unwrap().code, response::SUCCESS);
+    sender.send_all(100, 103).await;
+    until("old ones are gone, new ones are there", async || bodies(&slave).len() == 3).await;
+    assert_eq!(bodies(&slave), bodies(&master));
+    // A slave that comes later learns of it too.
+    slave.stop().await;
+    let c = tempfile::tempdir().unwrap();
+    let slave = Node::start(slave_of(&master, c.path(), 2)).await.unwrap();
+    until("the new slave has all", async || bodies(&slave) == bodies(&master)).await;
+    slave.stop().await;
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slave_that_is_made_master_goes_on_where_the_log_ends() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let master = Node::start(config(a.path(), Acknowledge::Flush)).await.unwrap();
+    let slave = Node::start(slave_of(&master, b.path(), 1)).await.unwrap();
+    let sender = Sender::to(master.bound()).await;
+    sender.send_all(0, 20).await;
+    let end = i64::try_from(master.broker().store.local()).unwrap();
+    let to_slave = Sender::to(slave.bound()).await;
+    let promote = |log_end: i64| to_slave.link.request(request::PROMOTE).with_fields(&PromoteRequest { log_end });
+    let early = to_slave.link.call(promote(end + 1_000), DEADLINE).await.unwrap();
+    assert_eq!(early.code, response::SERVICE_NOT_AVAILABLE, "it does not have that much");
+    until("the slave has all", async || slave.broker().store.local() == master.broker().store.local()).await;
+    master.stop().await;
+    let promoted = to_slave.link.call(promote(end), DEADLINE).await.unwrap();
+    assert_eq!(promoted.code, response::SUCCESS, "{:?}", promoted.remark);
+    assert_eq!(promoted.fields::<PromoteResponse>().unwrap().log_end, end);
+    let again = to_slave.link.call(promote(end), DEADLINE).await.unwrap();
+    assert_eq!(again.code, response::CONTROLLER_MASTER_STILL_EXIST);
+    // It wants slaves to confirm, as it is set to.
+    assert!(to_slave.send("alone").await.remark.unwrap().contains("1 of 2 copies"));
+    let mut other = slave_of(&slave, a.path(), 3);
+    other.acknowledge = Acknowledge::Flush;
+    let old = Node::start(other).await.unwrap();
+    copies(&slave, 2).await;
+    to_slave.send_all(20, 30).await;
+    until("the old master has all", async || bodies(&old).len() == 30).await;
+    assert_eq!(log(&old), log(&slave));
+    old.stop().await;
+    slave.stop().await;
 }

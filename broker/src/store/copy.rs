@@ -35,7 +35,7 @@ pub struct Piece<'a> {
 
 impl Copied<'_> {
     /// Bytes to be written.
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.pieces.iter().map(|piece| piece.bytes.len()).sum()
     }
 }

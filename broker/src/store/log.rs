@@ -162,7 +162,7 @@ impl CommitLog {
             let mut tail = self.tail.lock();
             tail.check()?;
             let unflushed = tail.batch.bytes.len() + self.in_flight.load(Ordering::Relaxed);
-            if unflushed > 0 && unflushed.saturating_add(copied.len()) > self.max_unflushed {
+            if unflushed > 0 && unflushed.saturating_add(copied.bytes()) > self.max_unflushed {
                 return Err(AppendError::Busy { unflushed });
             }
             if copied.end > tail.limit {
@@ -182,13 +182,16 @@ impl CommitLog {
     /// Lets an empty log begin at an offset other than 0: a copy of one that has lost its first segments.
     pub fn begin_at(&self, offset: u64) -> bool {
         let mut tail = self.tail.lock();
-        if self.segments.count() > 0 || tail.end > 0 {
+        if tail.end > 0 {
+            return false;
+        }
+        if let Err(error) = self.space.begin_at(&self.segments, offset) {
+            tracing::warn!(%error, "an empty segment cannot be removed");
             return false;
         }
         tail.end = offset;
         tail.limit = offset;
         tail.batch.end = offset;
-        self.space.begin_at(offset);
         self.progress.begin_at(offset);
         true
     }
@@ -391,9 +394,7 @@ impl Tail {
         queue_offset: u64,
         store_timestamp: i64,
     ) -> Result<Appended, RecordError> {
-        if self.batch.bytes.is_empty() {
-            self.batch.runs.push((self.end, 0));
-        }
+        self.begin_run();
         if !fits(segments, self.end, record.len()) {
             self.roll(segments);
         }
@@ -408,19 +409,23 @@ impl Tail {
     }
 
     fn copy(&mut self, copied: &Copied<'_>) {
-        if self.batch.bytes.is_empty() {
-            self.batch.runs.push((self.end, 0));
-        }
         for piece in &copied.pieces {
+            self.begin_run();
             self.batch.bytes.extend_from_slice(piece.bytes);
-            if let Some(next) = piece.rolls_to {
-                self.batch.runs.push((next, self.batch.bytes.len()));
-            }
+            self.end = piece.rolls_to.unwrap_or(self.end + piece.bytes.len() as u64);
         }
-        self.end = copied.end;
         self.batch.end = self.end;
         self.batch.records += copied.records;
         self.timestamp = self.timestamp.max(copied.timestamp);
+    }
+
+    /// Begins a run at the log's end, unless the last one reaches up to there.
+    fn begin_run(&mut self) {
+        let len = self.batch.bytes.len();
+        let follows = self.batch.runs.last().is_some_and(|(offset, start)| offset + (len - start) as u64 == self.end);
+        if !follows {
+            self.batch.runs.push((self.end, len));
+        }
     }
 
     /// Ends the segment with a filler; the zeros behind its head are in the file already.

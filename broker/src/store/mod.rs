@@ -154,7 +154,7 @@ impl Store {
         }
         self.shared.log.append_copied(&copied)?;
         Counters::add(&self.shared.counters.puts, copied.records as u64);
-        Counters::add(&self.shared.counters.put_bytes, copied.len() as u64);
+        Counters::add(&self.shared.counters.put_bytes, copied.bytes() as u64);
         Ok(usize::try_from(copied.end - at).unwrap_or(usize::MAX))
     }
 
@@ -362,14 +362,44 @@ impl Store {
         self.shared.derived.queues.topics()
     }
 
-    /// Forgets a topic's queues; its records stay in the log until retention. Its queues may begin again at 0.
-    pub fn delete_topic(&self, topic: &str) {
+    /// Forgets a topic's queues; its records stay in the log until retention. Its queues may begin again at 0. Returns the log
+    /// offset up to which its records are gone.
+    pub fn delete_topic(&self, topic: &str) -> u64 {
+        let shared = &self.shared;
+        let _chores = shared.chores.lock();
+        let (upto, queues) = shared.builder.cut(|_| {
+            let upto = shared.log.end();
+            shared.derived.deleted.write().insert(topic.to_owned(), upto);
+            (upto, shared.derived.queues.remove(topic))
+        });
+        self.remove_queues(topic, queues);
+        upto
+    }
+
+    /// Forgets what a topic has before a log offset, which need not have been reached yet: another broker, of which this log is a
+    /// copy, has deleted it there.
+    pub fn forget_topic(&self, topic: &str, upto: u64) {
         let shared = &self.shared;
         let _chores = shared.chores.lock();
         let queues = shared.builder.cut(|_| {
-            shared.derived.deleted.write().insert(topic.to_owned(), shared.log.end());
-            shared.derived.queues.remove(topic)
+            let mut deleted = shared.derived.deleted.write();
+            if deleted.get(topic).is_some_and(|known| *known >= upto) {
+                return None;
+            }
+            deleted.insert(topic.to_owned(), upto);
+            drop(deleted);
+            // Queues that were made anew behind that offset have lost their old entries already.
+            let gone = shared.derived.queues.of(topic).iter().all(|queue| queue.is_before(upto));
+            Some(if gone { shared.derived.queues.remove(topic) } else { Vec::new() })
         });
+        if let Some(queues) = queues {
+            self.remove_queues(topic, queues);
+        }
+    }
+
+    /// Removes the files of queues that are gone. The chores are held by the caller.
+    fn remove_queues(&self, topic: &str, queues: Vec<Arc<Queue>>) {
+        let shared = &self.shared;
         for queue in queues {
             shared.derived.files.forget(queue.uid());
             let removed = queue_files::remove_outside(&*shared.options.io, queue.dir(), 0, 0)

@@ -93,9 +93,11 @@ impl Progress {
         self.local().min(self.ceiling.load(Ordering::Acquire))
     }
 
-    /// Sets what replicas allow to be confirmed; [`Self::wake_confirmed`] makes it known.
+    /// Sets what replicas allow to be confirmed; [`Self::wake_confirmed`] makes it known. What is confirmed stays so: readers have
+    /// seen it, and would pass over it if it were not there any more.
     pub fn set_ceiling(&self, ceiling: u64) {
-        self.ceiling.store(ceiling, Ordering::Release);
+        let _ordered = self.ordered.as_ref().map(Mutex::lock);
+        self.ceiling.store(ceiling.max(self.confirmed()), Ordering::Release);
     }
 
     /// Confirms nothing more until the ceiling is set anew, and tells what is confirmed.

@@ -237,6 +237,11 @@ impl Queue {
         self.state.lock().written
     }
 
+    /// Whether no entry of it is of a record at or behind a log offset.
+    pub fn is_before(&self, physical: u64) -> bool {
+        self.state.lock().last_physical.is_none_or(|last| last < physical)
+    }
+
     /// Goes on at an offset although the log has no record of the queue.
     pub fn adopt(&self, offset: u64, log_end: u64) {
         let mut state = self.state.lock();

@@ -86,6 +86,11 @@ impl Queues {
         topics.get(topic).map(|queues| queues.iter().map(|queue| queue.id()).collect()).unwrap_or_default()
     }
 
+    /// A topic's queues.
+    pub fn of(&self, topic: &str) -> Vec<Arc<Queue>> {
+        self.topics.read().get(topic).cloned().unwrap_or_default()
+    }
+
     /// Topics that have queues.
     pub fn topics(&self) -> Vec<String> {
         self.topics.read().keys().map(|topic| topic.to_string()).collect()

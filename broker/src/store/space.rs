@@ -67,9 +67,14 @@ impl Space {
         Self { io, ahead, full: AtomicBool::new(false), state }
     }
 
-    /// Nothing is reserved, and the log begins at an offset.
-    pub fn begin_at(&self, offset: u64) {
-        self.state.lock().reserved = offset;
+    /// Gives up what is reserved for an empty log, which begins at an offset now.
+    pub fn begin_at(&self, segments: &Segments, offset: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        while segments.count() > 0 {
+            segments.remove_last()?;
+        }
+        state.reserved = offset;
+        Ok(())
     }
 
     /// Bytes to reserve ahead of the end.

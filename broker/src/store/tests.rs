@@ -2,6 +2,7 @@
 
 mod basics;
 mod chaos;
+mod copied;
 mod crash;
 mod derived;
 mod faults;

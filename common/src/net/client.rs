@@ -205,7 +205,7 @@ impl Client {
 
     /// Asks the server whether it reads MessagePack; RocketMQ's own refuse the question.
     async fn negotiate(&self, peer: &Arc<Peer>) -> Result<Encoding, CallError> {
-        let hello = Frame::request(request::HELLO, Encoding::Json).with_fields(&Hello { encodings: ENCODINGS });
+        let hello = Frame::request(request::HELLO, Encoding::Json).with_fields(&hello(None));
         let answer = peer.call(hello, self.options.connect_timeout).await.inspect_err(|_| peer.close())?;
         let known = (answer.code == response::SUCCESS).then(|| answer.fields::<Hello>().ok()).flatten();
         let both = known.map_or(0, |hello| hello.encodings & ENCODINGS);
@@ -239,5 +239,11 @@ impl Drop for Client {
 /// Answers HELLO: which encodings we read.
 #[must_use]
 pub fn answer_hello(request: &Frame) -> Frame {
-    request.answer(response::SUCCESS).with_fields(&Hello { encodings: ENCODINGS })
+    request.answer(response::SUCCESS).with_fields(&hello(None))
+}
+
+/// What we say of ourselves; `instance`: a number that no other running broker has.
+#[must_use]
+pub fn hello(instance: Option<i64>) -> Hello {
+    Hello { encodings: ENCODINGS, instance }
 }

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod connection;
+pub mod network;
 pub mod outgoing;
 pub mod peer;
 pub mod server;

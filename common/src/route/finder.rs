@@ -68,9 +68,9 @@ fn list(asked: &[Attempt]) -> String {
 /// How routes are kept fresh.
 #[derive(Debug, Clone)]
 pub struct FinderOptions {
-    /// How often every known route is asked for again.
+    /// How often every known route is asked for again; with many topics less often, at most 20 in a second.
     pub refresh: Duration,
-    /// Signs of staleness refresh one topic at most this often.
+    /// While there are signs of staleness, one topic is asked for so often.
     pub refresh_at_most: Duration,
     /// How long one name server may take to answer before the next is asked.
     pub ask_timeout: Duration,
@@ -79,12 +79,17 @@ pub struct FinderOptions {
 impl Default for FinderOptions {
     fn default() -> Self {
         Self {
-            refresh: Duration::from_secs(5),
-            refresh_at_most: Duration::from_millis(200),
-            ask_timeout: Duration::from_secs(2),
+            refresh: Duration::from_secs(1),
+            refresh_at_most: Duration::from_millis(100),
+            ask_timeout: Duration::from_secs(1),
         }
     }
 }
+
+/// A topic is asked for so long after the last sign of staleness, unless its route changes before.
+const SIGN_LASTS: Duration = Duration::from_millis(600);
+/// Time between two questions of the timer.
+const BETWEEN_TOPICS: Duration = Duration::from_millis(50);
 
 /// Splits a list of name servers as people write it, `a:9876;b:9876`.
 pub fn split_nameservers<S: AsRef<str>>(given: impl IntoIterator<Item = S>) -> Vec<String> {
@@ -105,6 +110,14 @@ struct Flight {
     last: Option<(Instant, Result<(), RouteError>)>,
 }
 
+/// Signs that the route of a topic is stale.
+#[derive(Debug)]
+struct Signs {
+    last: Instant,
+    /// Whether a task asks for the route already.
+    chased: bool,
+}
+
 #[derive(Debug)]
 struct Inner {
     links: Arc<Links>,
@@ -114,8 +127,7 @@ struct Inner {
     current: AtomicUsize,
     table: RouteTable,
     flights: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Flight>>>>,
-    /// When a sign of staleness last started a refresh of a topic.
-    signs: Mutex<HashMap<String, Instant>>,
+    signs: Mutex<HashMap<String, Signs>>,
     changes: watch::Sender<u64>,
     stop: CancellationToken,
 }
@@ -210,22 +222,26 @@ impl RouteFinder {
         }
     }
 
-    /// Tells that something contradicts the route of a topic: it is refreshed in the background, soon and once.
+    /// Tells that something contradicts the route of a topic: it is asked for in the background, again and again for a moment
+    /// until it changes. Whoever finds the contradiction lasting tells so again.
     pub fn stale(&self, topic: &str) {
         let now = Instant::now();
         {
             let mut signs = self.inner.signs.lock();
-            let recent = signs.get(topic).is_some_and(|last| now < *last + self.inner.options.refresh_at_most);
-            if recent {
-                return;
+            if let Some(known) = signs.get_mut(topic) {
+                known.last = now;
+                if std::mem::replace(&mut known.chased, true) {
+                    return;
+                }
+            } else {
+                signs.insert(topic.to_owned(), Signs { last: now, chased: true });
             }
-            signs.insert(topic.to_owned(), now);
         }
         let (inner, topic) = (Arc::clone(&self.inner), topic.to_owned());
         tokio::spawn(async move {
             let stop = inner.stop.clone();
             tokio::select! {
-                _ = inner.fresh(&topic) => {}
+                () = inner.chase(&topic) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -263,6 +279,34 @@ impl Inner {
         };
         flight.last = Some((Instant::now(), result.clone()));
         result
+    }
+
+    /// Asks for a route until it is another one, or signs that it is stale have ended.
+    async fn chase(&self, topic: &str) {
+        let known = self.table.get(topic);
+        loop {
+            self.wait_for_turn(topic).await;
+            let _ = self.fresh(topic).await;
+            let changed = match (&known, self.table.get(topic)) {
+                (Some(before), Some(now)) => !Arc::ptr_eq(before, &now),
+                (before, now) => before.is_some() != now.is_some(),
+            };
+            let mut signs = self.signs.lock();
+            let Some(signs) = signs.get_mut(topic) else { return };
+            if changed || signs.last.elapsed() >= SIGN_LASTS {
+                signs.chased = false;
+                return;
+            }
+        }
+    }
+
+    /// Waits until the last question about a topic is long enough ago.
+    async fn wait_for_turn(&self, topic: &str) {
+        let Some(flight) = self.flights.lock().get(topic).cloned() else { return };
+        let asked = flight.lock().await.last.as_ref().map(|(asked, _)| *asked);
+        if let Some(asked) = asked {
+            tokio::time::sleep_until(asked + self.options.refresh_at_most).await;
+        }
     }
 
     fn keep(&self, route: Route) -> Arc<Route> {
@@ -330,7 +374,11 @@ async fn refresh_by_timer(inner: std::sync::Weak<Inner>, stop: CancellationToken
         tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return }
         let Some(inner) = inner.upgrade() else { return };
         for route in inner.table.all() {
-            tokio::select! { _ = inner.fresh(&route.topic) => {}, () = stop.cancelled() => return }
+            let asked = async {
+                let _ = inner.fresh(&route.topic).await;
+                tokio::time::sleep(BETWEEN_TOPICS.min(every)).await;
+            };
+            tokio::select! { () = asked => {}, () = stop.cancelled() => return }
         }
     }
 }

@@ -48,7 +48,13 @@ impl Broker {
     /// The address of member `id`, else the master's, else any slave's.
     #[must_use]
     pub fn reader(&self, id: i64) -> Option<&str> {
-        self.addresses.get(&id).or_else(|| self.addresses.values().next()).map(String::as_str)
+        self.readers(id).next()
+    }
+
+    /// The addresses in the order in which a reader tries them: of member `first`, of the master, of slaves by number.
+    pub fn readers(&self, first: i64) -> impl Iterator<Item = &str> {
+        let others = self.addresses.iter().filter(move |(id, _)| **id != first).map(|(_, address)| address);
+        self.addresses.get(&first).into_iter().chain(others).map(String::as_str)
     }
 }
 

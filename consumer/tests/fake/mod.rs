@@ -111,6 +111,8 @@ pub struct State {
     pub pulls: usize,
     /// Codes with which the next requests of a kind are refused.
     pub refusals: HashMap<i32, Vec<i32>>,
+    /// Answers nothing any more.
+    pub silent: bool,
     /// What answers to pulls suggest.
     pub suggest: i64,
     peers: HashMap<String, Arc<Peer>>,
@@ -275,6 +277,9 @@ pub struct Door(pub Arc<Broker>);
 
 impl Handler for Door {
     fn call(&self, peer: &Arc<Peer>, frame: Frame) -> Outcome {
+        if self.0.state.lock().silent {
+            return Outcome::Nothing;
+        }
         if frame.code == request::HELLO {
             return Outcome::Answer(answer_hello(&frame));
         }

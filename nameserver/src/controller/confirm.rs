@@ -1,6 +1,7 @@
 //! Confirms that this member still leads the quorum: one round for everybody who waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use openraft::error::{CheckIsLeaderError, RaftError};
 use openraft::{BasicNode, LogId};
@@ -13,6 +14,9 @@ use crate::controller::state::Reign;
 
 /// A round may fail because answers came late; so many are tried.
 const ROUNDS: u32 = 3;
+
+const GATHER: Duration = Duration::from_millis(5);
+const LONGEST_ROUND: Duration = Duration::from_secs(1);
 
 type Confirmed = Result<Reign, ControllerError>;
 
@@ -56,11 +60,15 @@ impl Confirm {
                 () = stop.cancelled() => break,
                 () = self.wake.notified() => {}
             }
+            // Renewals come at any time: those of a moment share a round.
+            tokio::time::sleep(GATHER).await;
             let number = self.came.load(Ordering::SeqCst);
             let outcome = tokio::select! {
                 () = stop.cancelled() => break,
-                outcome = round(raft) => outcome,
+                outcome = tokio::time::timeout(LONGEST_ROUND, round(raft)) => outcome,
             };
+            // A leader that loses its quorum before its first entry is agreed on would wait for that.
+            let outcome = outcome.unwrap_or(Err(ControllerError::NotLeader(None)));
             drop(self.done.send_replace((number, outcome)));
         }
         drop(self.done.send_replace((u64::MAX, Err(ControllerError::Stopping))));

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::controller::Controller;
-use crate::controller::leases::Leases;
+use crate::controller::leases::{Leases, Seen};
+use crate::controller::plant;
 use crate::controller::refusal::ControllerError;
 use crate::controller::state::{Change, Election, Group, Name, Process, Reign, unknown_group};
 
@@ -32,6 +33,10 @@ pub async fn run(controller: Arc<Controller>) {
             () = controller.wake.notified() => {}
             Some(_) = elections.join_next() => {}
         }
+        if let Err(error) = &controller.raft.metrics().borrow().running_state {
+            tracing::error!(%error, "the controller has ended; start the name server again when the cause is cured");
+            return;
+        }
         let now = Instant::now();
         let late = now.saturating_duration_since(awake).saturating_sub(TICK);
         awake = now;
@@ -39,6 +44,13 @@ pub async fn run(controller: Arc<Controller>) {
             if late > STOOD_STILL {
                 tracing::warn!(?late, "this name server stood still: every broker's lease starts anew");
                 controller.leases.lock().excuse_all(now);
+            }
+            if controller.leases.lock().reign() < reign {
+                // Begins with everything agreed on before; if that fails, it is tried again.
+                tokio::select! {
+                    () = controller.stop.cancelled() => return,
+                    _ = controller.confirmed() => {}
+                }
             }
             for election in controller.due(reign, now) {
                 let controller = Arc::clone(&controller);
@@ -53,8 +65,7 @@ pub async fn run(controller: Arc<Controller>) {
 
 /// Who is to be master now; `None`: nothing is to be done.
 fn decide(name: &Name, group: &Group, leases: &Leases, now: Instant) -> Option<Option<Process>> {
-    let in_office = group.master.is_some_and(|master| leases.in_office(name, master, now));
-    if in_office || leases.is_deposed(name) {
+    if leases.in_office(name, group, now) || leases.is_deposed(name) {
         return None;
     }
     let best = best(name, group, leases, now);
@@ -63,17 +74,25 @@ fn decide(name: &Name, group: &Group, leases: &Leases, now: Instant) -> Option<O
 
 /// Of the living in the in-sync set the one with the most, then the one with the smallest number.
 fn best(name: &Name, group: &Group, leases: &Leases, now: Instant) -> Option<Process> {
-    let living = group.in_sync.iter().filter_map(|id| leases.alive(name, *id, now));
+    if plant::promotes_outside_the_set() {
+        // The worst of all that live, if there is a choice.
+        let living = group.members.keys().filter_map(|id| eligible(name, group, leases, *id, now));
+        return living.min_by_key(|seen| (seen.log, seen.process.id)).map(|seen| seen.process);
+    }
+    let living = group.in_sync.iter().filter_map(|id| eligible(name, group, leases, *id, now));
     living.max_by_key(|seen| (seen.log, Reverse(seen.process.id))).map(|seen| seen.process)
+}
+
+/// A living member, unless it has another store than the quorum knows: it is about to leave the in-sync set for that.
+fn eligible<'a>(name: &Name, group: &Group, leases: &'a Leases, id: i64, now: Instant) -> Option<&'a Seen> {
+    let known = group.members.get(&id)?.store;
+    leases.alive(name, id, now).filter(|seen| seen.store == 0 || seen.store == known)
 }
 
 impl Controller {
     /// The elections that are due; their masters are deposed when this returns.
     fn due(&self, reign: Reign, now: Instant) -> Vec<Election> {
         let mut leases = self.leases.lock();
-        if leases.begin(reign, now) {
-            tracing::info!(term = reign.term, "this name server leads the controller quorum");
-        }
         if leases.reign() != reign {
             return Vec::new();
         }
@@ -131,11 +150,14 @@ impl Controller {
                     format!("an election in group {name} is under way: look again"),
                 ));
             }
-            Ok((election, group.master.map(|master| leases.stops(&name, master))))
+            Ok((election, group.master.map(|master| leases.stops(&name, group, master))))
         })?;
         // The old master hears nothing good from now on, but may not hear anything at all: its lease has to end.
         if let Some(stops) = stops {
-            tokio::time::sleep_until(stops.into()).await;
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(ControllerError::Stopping),
+                () = tokio::time::sleep_until(stops.into()) => {}
+            }
         }
         self.hold(election).await?;
         self.view(&name, None)
@@ -143,7 +165,14 @@ impl Controller {
 }
 
 fn election(name: &Name, group: &Group, reign: Reign, master: Option<Process>) -> Election {
-    Election { group: name.clone(), epoch: group.epoch, set_epoch: group.set_epoch, reign, master, by_operator: false }
+    Election {
+        group: name.clone(),
+        epoch: group.epoch,
+        set_epoch: group.set_epoch,
+        reign,
+        master,
+        by_operator: plant::promotes_outside_the_set(),
+    }
 }
 
 fn operators_election(
@@ -154,7 +183,7 @@ fn operators_election(
     now: Instant,
 ) -> Result<Election, ControllerError> {
     let Some(id) = chosen else {
-        if let Some(master) = group.master.filter(|master| leases.in_office(name, *master, now)) {
+        if let Some(master) = group.master.filter(|_| leases.in_office(name, group, now)) {
             let remark =
                 format!("member {} is master of {name} and alive: name the member that is to replace it", master.id);
             return Err(ControllerError::refused(response::CONTROLLER_MASTER_STILL_EXIST, remark));
@@ -173,7 +202,7 @@ fn operators_election(
         let remark = format!("group {name} has no member {id}: {}", group.known());
         return Err(ControllerError::refused(response::CONTROLLER_INVALID_REPLICAS, remark));
     }
-    let seen = leases.alive(name, id, now).ok_or_else(|| {
+    let seen = eligible(name, group, leases, id, now).ok_or_else(|| {
         let remark = format!("member {id} of {name} has not renewed its lease: start it first");
         ControllerError::refused(response::CONTROLLER_BROKER_NOT_ALIVE, remark)
     })?;

@@ -48,11 +48,12 @@ impl Controller {
         let now = Instant::now();
         let leads = self.leads().is_some();
         let leases = self.leases.lock();
+        let lease_ms = leases.terms().lease_ms();
         let applied = self.applied.read();
         let groups = applied.state.groups().map(|(name, group)| GroupStatus {
             cluster: name.cluster.clone(),
             broker: name.broker.clone(),
-            view: group.view(self.lease_ms()),
+            view: group.view(lease_ms),
             alive: leads
                 .then(|| group.members.keys().copied().filter(|id| leases.alive(name, *id, now).is_some()).collect()),
         });

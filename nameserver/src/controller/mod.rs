@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use openraft::{BasicNode, SnapshotPolicy};
 use orbitmq_common::protocol::body::controller::{GroupView, Renewal, SetChange};
+use orbitmq_common::protocol::code::response;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -29,6 +30,7 @@ mod found;
 pub mod leases;
 pub mod members;
 pub mod network;
+pub mod plant;
 pub mod raft;
 pub mod refusal;
 pub mod state;
@@ -36,8 +38,9 @@ mod storage;
 
 const HEARTBEAT_MS: u64 = 100;
 /// A member waits for the greater one in silence, then for a random time between both, before it wants to lead.
-const ELECTION_MS: (u64, u64) = (300, 600);
+const ELECTION_MS: (u64, u64) = (250, 450);
 const SNAPSHOT_TIMEOUT_MS: u64 = 5_000;
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the controller does not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +68,8 @@ pub enum StartError {
 pub struct Controller {
     me: u64,
     peers: BTreeMap<u64, String>,
-    terms: Terms,
+    /// The lease that it was told to promise.
+    lease_ms: u64,
     raft: Raft,
     applied: Shared,
     leases: Mutex<Leases>,
@@ -109,14 +113,14 @@ impl Controller {
         let failed = |error: String| StartError::Consensus(error);
         let consensus = Arc::new(consensus.validate().map_err(|error| failed(error.to_string()))?);
         let raft = Raft::new(config.id, consensus, network.clone(), log, machine).await;
-        let terms = Terms { lease: config.lease };
+        let lease_ms = Terms { lease: config.lease }.lease_ms();
         let controller = Arc::new(Self {
             me: config.id,
             peers: config.peers.clone(),
-            terms,
+            lease_ms,
             raft: raft.map_err(|error| failed(error.to_string()))?,
             applied,
-            leases: Mutex::new(Leases::new(terms, Instant::now())),
+            leases: Mutex::new(Leases::new(Terms { lease: config.lease }, Instant::now())),
             confirm: Confirm::default(),
             network,
             wake: Notify::new(),
@@ -161,18 +165,13 @@ impl Controller {
         self.me
     }
 
-    /// How long a master may acknowledge after it sent a renewal.
-    fn lease_ms(&self) -> u64 {
-        u64::try_from(self.terms.lease.as_millis()).unwrap_or(u64::MAX)
-    }
-
     /// The leadership of this member, as far as it knows.
     fn leads(&self) -> Option<Reign> {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
         let vote = metrics.vote;
-        (metrics.state.is_leader() && vote.is_committed())
-            .then(|| Reign { term: vote.leader_id.term, leader: vote.leader_id.node_id })
+        let leads = metrics.state.is_leader() && vote.is_committed();
+        leads.then_some(Reign { term: vote.leader_id.term, leader: vote.leader_id.node_id })
     }
 
     /// Refuses on a member that does not even think that it leads.
@@ -184,7 +183,7 @@ impl Controller {
         }
     }
 
-    /// The leader as this member knows it, unless it knows none or only itself without a quorum.
+    /// The leader as this member knows it.
     pub fn leader(&self) -> Option<(u64, String)> {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
@@ -196,13 +195,38 @@ impl Controller {
     async fn confirmed(&self) -> Result<Reign, ControllerError> {
         self.check_leads()?;
         let reign = self.confirm.confirmed().await?;
-        self.leases.lock().begin(reign, Instant::now());
+        if self.leases.lock().reign() < reign {
+            self.begin(reign).await?;
+        }
         Ok(reign)
     }
 
+    /// Begins a leadership. The state shows by now how long earlier leaders' leases are; this one's must not be longer than the
+    /// quorum knows before they are promised.
+    async fn begin(&self, reign: Reign) -> Result<(), ControllerError> {
+        let agreed = || self.applied.read().state.lease_ms();
+        if agreed() < self.lease_ms {
+            self.write_soon(Change::Lease(self.lease_ms)).await?;
+        } else if agreed() > self.lease_ms {
+            tracing::warn!(agreed_ms = agreed(), "leases stay as long as the quorum once agreed on");
+        }
+        let terms = Terms { lease: Duration::from_millis(agreed()) };
+        if self.leases.lock().begin(reign, terms, Instant::now()) {
+            tracing::info!(term = reign.term, "this name server leads the controller quorum");
+        }
+        Ok(())
+    }
+
+    /// Has the quorum agree on a change, however long that takes.
     async fn write(&self, change: Change) -> Result<(), ControllerError> {
         let written = self.raft.client_write(change).await?;
         Ok(written.data?)
+    }
+
+    /// The same for somebody who does not wait so long, and asks again. A leader without a quorum is as good as none.
+    async fn write_soon(&self, change: Change) -> Result<(), ControllerError> {
+        let written = tokio::time::timeout(WRITE_TIMEOUT, self.write(change)).await;
+        written.unwrap_or(Err(ControllerError::NotLeader(None)))
     }
 
     /// A member asks for its lease, and who is master.
@@ -219,7 +243,8 @@ impl Controller {
         })?;
         if new {
             tracing::info!(group = %name, id = renewal.id, address = %member.address, "member registers");
-            self.write(Change::Register { group: name.clone(), process, member }).await?;
+            let newest = renewal.log_epoch;
+            self.write_soon(Change::Register { group: name.clone(), process, member, newest }).await?;
         }
         self.view(&name, Some(process))
     }
@@ -227,26 +252,26 @@ impl Controller {
     /// The master says who has everything. Its epoch proves that it is the process that was elected.
     pub async fn change_set(&self, change: SetChange) -> Result<GroupView, ControllerError> {
         let heard = Instant::now();
-        self.check_leads()?;
+        self.confirmed().await?;
         let name = Name::new(&change.cluster, &change.broker);
         let master = self.with_group(&name, |leases, group| {
-            let master = group.and_then(|group| group.master.filter(|master| master.id == change.master));
-            if let (Some(group), Some(master)) = (group, master) {
-                leases.master_speaks(&name, group, master, heard)?;
-            }
-            Ok::<_, ControllerError>(master)
+            let Some(group) = group.filter(|group| group.epoch == change.epoch) else { return Ok(None) };
+            let Some(master) = group.master.filter(|master| master.id == change.master) else { return Ok(None) };
+            let noted = leases.master_speaks(&name, group, master, heard).map(|()| Some(master));
+            noted.map_err(|error| ControllerError::refused(response::CONTROLLER_INVALID_MASTER, error.to_string()))
         })?;
-        self.write(Change::SetInSync(change)).await?;
+        self.write_soon(Change::SetInSync(change)).await?;
         self.view(&name, master)
     }
 
-    /// The group as the one who asks may know it: who is being replaced, or was another process, is not told to be master.
+    /// The group as the one who asks may know it: who is being replaced, was another process, or does not take up its mastership
+    /// is not told to be master.
     fn view(&self, name: &Name, asking: Option<Process>) -> Result<GroupView, ControllerError> {
         let (view, vacant) = self.with_group(name, |leases, group| {
             let group = group.ok_or_else(|| unknown_group(name))?;
-            let mut view = group.view(self.lease_ms());
+            let mut view = group.view(leases.terms().lease_ms());
             let follows = |master: Process| asking.is_some_and(|asking| asking.id == master.id && asking != master);
-            if leases.is_deposed(name) || group.master.is_some_and(follows) {
+            if leases.is_deposed(name) || leases.idles(name, group) || group.master.is_some_and(follows) {
                 view.master = None;
             }
             let vacant = view.master.is_none();

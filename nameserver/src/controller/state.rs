@@ -6,6 +6,10 @@ use orbitmq_common::protocol::body::controller::{GroupView, Replica, SetChange};
 use orbitmq_common::protocol::code::response;
 use serde::{Deserialize, Serialize};
 
+/// Bounds of what strangers can make the quorum keep.
+const MAX_GROUPS: usize = 10_000;
+const MAX_MEMBERS: usize = 64;
+
 /// One leadership of the quorum. No two are alike.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reign {
@@ -48,6 +52,9 @@ pub struct Group {
     pub in_sync: BTreeSet<i64>,
     /// Rises with every change of `in_sync`.
     pub set_epoch: i32,
+    /// Newest epoch that a member brought with it.
+    #[serde(default)]
+    pub heard_of: i32,
 }
 
 /// Name of a group: cluster and broker name.
@@ -83,11 +90,16 @@ pub enum Change {
         process: Process,
         /// What is to be known of it.
         member: Member,
+        /// Newest epoch of which its store has heard, perhaps from before it had a controller: later ones are greater.
+        #[serde(default)]
+        newest: i32,
     },
     /// Another master.
     Elect(Election),
     /// The master says who has everything.
     SetInSync(SetChange),
+    /// From now on leases may be so long, ms.
+    Lease(u64),
 }
 
 /// An election as its leader saw the group. Whatever has changed since makes it void.
@@ -124,6 +136,8 @@ fn refused(code: i32, remark: impl Into<String>) -> Result<(), Refused> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     groups: BTreeMap<Name, Group>,
+    /// The longest lease that was ever promised, ms: a leader with a shorter one in its settings must wait for it all the same.
+    lease_ms: u64,
 }
 
 impl State {
@@ -137,12 +151,28 @@ impl State {
         self.groups.iter()
     }
 
+    /// How long leases are, ms.
+    pub fn lease_ms(&self) -> u64 {
+        self.lease_ms
+    }
+
     /// Makes a change that was written under `reign`. Depends on nothing but the state and its arguments: every member of the
     /// quorum must come to the same end.
     pub fn apply(&mut self, change: &Change, reign: Reign) -> Result<(), Refused> {
         match change {
-            Change::Register { group, process, member } => {
-                self.groups.entry(group.clone()).or_default().register(*process, member);
+            Change::Register { group, process, member, newest } => {
+                if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(group) {
+                    return refused(
+                        response::CONTROLLER_INVALID_REQUEST,
+                        format!("there are {MAX_GROUPS} groups already"),
+                    );
+                }
+                let group = self.groups.entry(group.clone()).or_default();
+                group.heard_of = group.heard_of.max(*newest);
+                group.register(*process, member)
+            }
+            Change::Lease(ms) => {
+                self.lease_ms = self.lease_ms.max(*ms);
                 Ok(())
             }
             Change::Elect(election) => {
@@ -182,7 +212,13 @@ impl Group {
         })
     }
 
-    fn register(&mut self, process: Process, member: &Member) {
+    fn register(&mut self, process: Process, member: &Member) -> Result<(), Refused> {
+        if self.members.len() >= MAX_MEMBERS && !self.members.contains_key(&process.id) {
+            return refused(
+                response::CONTROLLER_INVALID_REQUEST,
+                format!("the group has {MAX_MEMBERS} members already"),
+            );
+        }
         let first = self.members.is_empty();
         let known = self.members.entry(process.id).or_default();
         let replaced = known.store != 0 && member.store != 0 && known.store != member.store;
@@ -195,11 +231,12 @@ impl Group {
             self.set_epoch += 1;
             self.master = self.master.filter(|master| master.id != process.id);
         }
+        Ok(())
     }
 
     fn install(&mut self, master: Process) {
         self.master = Some(master);
-        self.epoch += 1;
+        self.epoch = self.epoch.max(self.heard_of) + 1;
         self.in_sync = BTreeSet::from([master.id]);
         self.set_epoch += 1;
     }

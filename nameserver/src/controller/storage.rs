@@ -120,7 +120,13 @@ impl Disk {
         work: impl FnOnce(&Self) -> Result<T, Cause> + Send + 'static,
     ) -> Result<T, Cause> {
         let disk = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&disk)).await.map_err(|_| Cause::Stopping)?
+        let working = move || {
+            let done = work(&disk);
+            // Whoever waits may want to close the directory next.
+            drop(disk);
+            done
+        };
+        tokio::task::spawn_blocking(working).await.map_err(|_| Cause::Stopping)?
     }
 }
 

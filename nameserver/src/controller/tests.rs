@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use orbitmq_common::net::client::{Client, ClientOptions};
-use orbitmq_common::protocol::body::controller::{GroupStatus, MembersRequest, Quorum};
+use orbitmq_common::protocol::body::controller::{MembersRequest, Quorum};
 use orbitmq_common::protocol::code::{request as kind, response};
 use orbitmq_common::protocol::frame::Frame;
 use serde::Serialize;
@@ -141,8 +141,9 @@ impl Cluster {
         .await
     }
 
-    async fn group(&self, id: u64) -> GroupStatus {
-        self.quorum(id).await.groups.remove(0)
+    /// The group as one member has it, if it has heard of it.
+    async fn group(&self, id: u64) -> Option<GroupView> {
+        self.quorum(id).await.groups.pop().map(|group| group.view)
     }
 }
 

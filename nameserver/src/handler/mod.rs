@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use orbitmq_common::net::network::is_host_and_port;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::fields::FieldError;
 use orbitmq_common::protocol::relaxed::BodyError;
@@ -103,9 +104,7 @@ fn identity<'a>(cluster: &'a str, name: &'a str, addr: &'a str, id: i64) -> Resu
             return Err(Refusal::invalid(format!("{field} is empty: give the broker one in its configuration")));
         }
     }
-    let port =
-        addr.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
-    if port.is_none() || addr.contains([',', '"', '{', '}']) || addr.contains(char::is_whitespace) {
+    if !is_host_and_port(addr) {
         let shown: String = addr.chars().take(80).collect();
         return Err(Refusal::invalid(format!("brokerAddr '{shown}' is not host:port as clients could reach it")));
     }

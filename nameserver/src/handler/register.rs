@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use orbitmq_common::message::record::checksum;
+use orbitmq_common::net::network::Addresses;
+use orbitmq_common::net::peer::Peer;
 use orbitmq_common::protocol::body::kv::KvTable;
 use orbitmq_common::protocol::body::register::RegisterBody;
 use orbitmq_common::protocol::code::response;
@@ -17,10 +19,12 @@ use crate::settings::ORDER_TOPICS;
 const ZLIB: u8 = 0x78;
 
 /// Answers 103.
-pub fn register(parts: &Parts, request: &Frame, connection: u64) -> Result<Frame, Refusal> {
+pub fn register(parts: &Parts, request: &Frame, peer: &Peer) -> Result<Frame, Refusal> {
     let header: RegisterBrokerRequest<'_> = request.fields()?;
     let who = identity(&header.cluster_name, &header.broker_name, &header.broker_addr, header.broker_id)?;
     let lease = lease(header.heartbeat_timeout_millis, "heartbeatTimeoutMillis")?;
+    let networks = header.network_addrs.as_deref().unwrap_or_default().parse::<Addresses>();
+    let networks = networks.map_err(|error| Refusal::invalid(format!("networkAddrs: {error}")))?;
     check_body(request, header.body_crc32)?;
     let compressed = header.compressed || request.body.first() == Some(&ZLIB);
     let body = RegisterBody::decode(&request.body, compressed)?;
@@ -34,7 +38,9 @@ pub fn register(parts: &Parts, request: &Frame, connection: u64) -> Result<Frame
         acting: header.enable_acting_master,
         topics: &body.topic_config_serialize_wrapper,
         forget_unnamed: switches.forget_unnamed_topics,
-        connection,
+        connection: peer.id(),
+        from: peer.remote().ip(),
+        networks: &networks,
     };
     let registered = parts.routes.register(&registration, Instant::now()).map_err(|error| {
         tracing::warn!(broker = who.name, id = who.id, addr = who.addr, %error, "a registration is refused");

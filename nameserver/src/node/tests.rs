@@ -411,3 +411,5 @@ proptest! {
         });
     }
 }
+
+mod networks;

@@ -1,8 +1,10 @@
 //! Which brokers are alive: groups of a master and its slaves, and the lease of each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use orbitmq_common::net::network::{Addresses, Network};
 use orbitmq_common::protocol::body::route::{BrokerData, MASTER_ID};
 use orbitmq_common::protocol::body::topic::DataVersion;
 
@@ -37,6 +39,8 @@ pub struct Live {
     pub data_version: DataVersion,
     /// The connection that brought the last registration.
     pub connection: u64,
+    /// Where clients in certain networks reach it; all others do at its address in [`Members::live`].
+    pub networks: Addresses,
     seen: Instant,
     lease: Duration,
 }
@@ -45,6 +49,7 @@ impl Live {
     /// A broker seen now.
     pub fn new(who: Identity<'_>, ha_addr: &str, data_version: DataVersion, connection: u64, now: Instant) -> Self {
         Self {
+            networks: Addresses::default(),
             cluster: who.cluster.to_owned(),
             name: who.name.to_owned(),
             ha_addr: ha_addr.to_owned(),
@@ -97,6 +102,26 @@ impl Members {
     /// The address that holds an id within a group.
     pub fn holder(&self, name: &str, id: i64) -> Option<&str> {
         self.groups.get(name)?.broker_addrs.get(&id).map(String::as_str)
+    }
+
+    /// The address under which a broker is reached from `asker`.
+    pub fn seen_from<'a>(&'a self, addr: &'a str, asker: IpAddr) -> &'a str {
+        self.live.get(addr).and_then(|broker| broker.networks.seen_from(asker)).unwrap_or(addr)
+    }
+
+    /// Turns the addresses of a group into those that reach its members from `asker`.
+    pub fn show(&self, addrs: &mut BTreeMap<i64, String>, asker: IpAddr) {
+        for addr in addrs.values_mut() {
+            if let Some(seen) = self.live.get(addr).and_then(|broker| broker.networks.seen_from(asker)) {
+                *addr = seen.to_owned();
+            }
+        }
+    }
+
+    /// The networks for which a member of a group has an address of its own.
+    pub fn networks_of(&self, group: &BrokerData) -> impl Iterator<Item = Network> {
+        let members = group.broker_addrs.values().filter_map(|addr| self.live.get(addr));
+        members.flat_map(|broker| broker.networks.iter().map(|(network, _)| network))
     }
 
     /// Names of the groups of a cluster.

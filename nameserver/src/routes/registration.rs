@@ -1,7 +1,9 @@
 //! The rules of registration: what a newcomer changes among brokers and queues, and what it is told.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use orbitmq_common::net::network::Addresses;
 use orbitmq_common::protocol::body::route::{MASTER_ID, perm};
 use orbitmq_common::protocol::body::topic::TopicTable;
 
@@ -27,6 +29,10 @@ pub struct Registration<'a> {
     pub forget_unnamed: bool,
     /// The connection that brought this.
     pub connection: u64,
+    /// Where that connection comes from.
+    pub from: IpAddr,
+    /// Its addresses for certain networks.
+    pub networks: &'a Addresses,
 }
 
 /// What a registered broker is told: where its master is, if it is a slave.
@@ -95,7 +101,9 @@ impl State {
         let mut changed = self.leave_other_name(who);
         self.check(new)?;
 
-        let before = self.members.live.get(who.addr).map(|broker| broker.data_version);
+        let known = self.members.live.get(who.addr);
+        let before = known.map(|broker| broker.data_version);
+        changed |= known.is_some_and(|broker| broker.networks != *new.networks);
         let admission = self.members.admit(who, new.acting.unwrap_or(false), new.zone);
         if let Some(displaced) = &admission.displaced {
             tracing::warn!(broker = who.name, id = who.id, by = who.addr, %displaced, "a broker takes another's place");
@@ -121,8 +129,9 @@ impl State {
 
         let mut broker = Live::new(who, new.ha_addr, topics.data_version, new.connection, now);
         broker.renew(new.lease, now);
+        broker.networks.clone_from(new.networks);
         self.members.live.insert(who.addr.to_owned(), broker);
-        Ok((self.master_for(who), changed))
+        Ok((self.master_for(who, new.from), changed))
     }
 
     /// An address is one broker: under a new name or cluster it leaves the old one.
@@ -178,15 +187,17 @@ impl State {
         changed
     }
 
-    /// Where the master of a slave is, if it is alive.
-    fn master_for(&self, who: Identity<'_>) -> Registered {
+    /// Where the master of a slave is, if it is alive, as the slave reaches it.
+    fn master_for(&self, who: Identity<'_>, from: IpAddr) -> Registered {
         if who.id == MASTER_ID {
             return Registered::default();
         }
         let master = self.members.holder(who.name, MASTER_ID);
         match master.and_then(|addr| self.members.live.get(addr).map(|broker| (addr, broker))) {
             Some((addr, broker)) => {
-                Registered { ha_addr: Some(broker.ha_addr.clone()), master_addr: Some(addr.to_owned()) }
+                let seen = broker.networks.seen_from(from);
+                let ha_addr = seen.map_or_else(|| broker.ha_addr.clone(), |seen| at_host_of(seen, &broker.ha_addr));
+                Registered { ha_addr: Some(ha_addr), master_addr: Some(seen.unwrap_or(addr).to_owned()) }
             }
             None => Registered::default(),
         }
@@ -203,5 +214,13 @@ impl State {
             Remains::Group { .. } => {}
         }
         true
+    }
+}
+
+/// The port of one address at the host of another: a master listens to slaves where it listens to clients.
+fn at_host_of(client_addr: &str, ha_addr: &str) -> String {
+    match (client_addr.rsplit_once(':'), ha_addr.rsplit_once(':')) {
+        (Some((host, _)), Some((_, port))) => format!("{host}:{port}"),
+        _ => ha_addr.to_owned(),
     }
 }

@@ -1,5 +1,8 @@
 //! The rules of registration, one by one.
 
+use std::sync::OnceLock;
+
+use orbitmq_common::net::network::Addresses;
 use orbitmq_common::protocol::body::topic::{TopicConfig, TopicTable};
 use proptest::prelude::*;
 
@@ -7,6 +10,10 @@ use super::*;
 use crate::routes::queues::queue_data;
 
 const CONNECTION: u64 = 7;
+const ASKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 0, 9));
+
+/// No addresses for certain networks.
+static ALIKE: OnceLock<Addresses> = OnceLock::new();
 
 fn topics(counter: i64, names: &[&str]) -> TopicTable {
     let mut table = TopicTable::default();
@@ -31,11 +38,13 @@ fn registration<'a>(who: Identity<'a>, topics: &'a TopicTable) -> Registration<'
         topics,
         forget_unnamed: false,
         connection: CONNECTION,
+        from: ASKER,
+        networks: ALIKE.get_or_init(Addresses::default),
     }
 }
 
 fn perms(table: &RouteTable, topic: &str) -> Vec<i32> {
-    table.route(topic, false).unwrap().queue_datas.iter().map(|queue| queue.perm).collect()
+    table.route(topic, false, ASKER).unwrap().route.queue_datas.iter().map(|queue| queue.perm).collect()
 }
 
 #[test]
@@ -45,10 +54,10 @@ fn a_master_is_routed_and_its_slave_learns_of_it() {
     assert_eq!(table.register(&registration(who(0, "m:1"), &all), now), Ok(Registered::default()));
     let slave = table.register(&registration(who(1, "s:1"), &all), now).unwrap();
     assert_eq!((slave.master_addr.as_deref(), slave.ha_addr.as_deref()), (Some("m:1"), Some("ha:1")));
-    let route = table.route("A", false).unwrap();
+    let route = table.route("A", false, ASKER).unwrap().route;
     assert_eq!(route.queue_datas.len(), 1);
     assert_eq!(route.broker_datas[0].broker_addrs.len(), 2);
-    assert_eq!(table.route("C", false), None);
+    assert_eq!(table.route("C", false, ASKER), None);
     assert_eq!(table.topics().topic_list, ["A", "B"]);
 }
 
@@ -78,11 +87,11 @@ fn a_slave_that_becomes_master_leaves_its_old_id() {
     let (table, now) = (RouteTable::default(), Instant::now());
     let all = topics(1, &["A", "B"]);
     table.register(&registration(who(1, "s:1"), &all), now).unwrap();
-    assert_eq!(table.route("A", false), None, "an old slave alone brings no queues");
+    assert_eq!(table.route("A", false, ASKER), None, "an old slave alone brings no queues");
     table.register(&registration(who(0, "s:1"), &all), now).unwrap();
-    let group = table.member_group("c", "b0");
+    let group = table.member_group("c", "b0", ASKER);
     assert_eq!(group.broker_addrs.into_iter().collect::<Vec<_>>(), [(0, "s:1".to_owned())]);
-    assert!(table.route("A", false).is_some());
+    assert!(table.route("A", false, ASKER).is_some());
 }
 
 #[test]
@@ -95,7 +104,7 @@ fn of_two_with_one_id_the_newer_wins_unless_its_state_version_is_lower() {
     let refused = table.register(&registration(who(0, "new:1"), &low), now);
     assert!(matches!(refused, Err(RegisterError::Outranked { theirs: 5, ours: 0, .. })), "{refused:?}");
     table.register(&registration(who(0, "new:1"), &high), now).unwrap();
-    assert_eq!(table.member_group("c", "b0").broker_addrs[&0], "new:1");
+    assert_eq!(table.member_group("c", "b0", ASKER).broker_addrs[&0], "new:1");
     assert_eq!(table.heartbeat(who(0, "old:1"), None, None, now), Pulse::Displaced { by: "new:1".to_owned() });
     assert!(!table.unregister("b0", "old:1"), "the loser's goodbye does not touch the winner");
     assert!(table.unregister("b0", "new:1"));
@@ -109,13 +118,13 @@ fn an_address_is_one_broker() {
     table.register(&registration(who(0, "m:1"), &all), now).unwrap();
     let renamed = Identity { name: "b1", ..who(0, "m:1") };
     table.register(&registration(renamed, &all), now).unwrap();
-    assert_eq!(table.cluster_info().broker_addr_table.keys().collect::<Vec<_>>(), ["b1"]);
+    assert_eq!(table.cluster_info(ASKER).broker_addr_table.keys().collect::<Vec<_>>(), ["b1"]);
     let other = Identity { cluster: "d", name: "b1", ..who(1, "x:1") };
     let refused = table.register(&registration(other, &all), now);
     assert!(matches!(refused, Err(RegisterError::OtherCluster { .. })));
     // Alone in its group, a broker may move to another cluster.
     table.register(&registration(Identity { cluster: "d", ..renamed }, &all), now).unwrap();
-    assert_eq!(table.cluster_info().cluster_addr_table.keys().collect::<Vec<_>>(), ["d"]);
+    assert_eq!(table.cluster_info(ASKER).cluster_addr_table.keys().collect::<Vec<_>>(), ["d"]);
 }
 
 #[test]
@@ -128,9 +137,9 @@ fn an_acting_slave_takes_no_writes() {
     assert_eq!(perms(&table, "A"), [6]);
     table.unregister("b0", "m:1");
     assert_eq!(perms(&table, "A"), [perm::READ]);
-    let shown = table.route("A", true).unwrap().broker_datas[0].broker_addrs.clone();
+    let shown = table.route("A", true, ASKER).unwrap().route.broker_datas[0].broker_addrs.clone();
     assert_eq!(shown.into_iter().collect::<Vec<_>>(), [(0, "s:1".to_owned())]);
-    let true_ids = table.route("A", false).unwrap().broker_datas[0].broker_addrs.clone();
+    let true_ids = table.route("A", false, ASKER).unwrap().route.broker_datas[0].broker_addrs.clone();
     assert!(true_ids.contains_key(&2));
     // A slave that comes first brings queues without the write permission.
     let table = RouteTable::default();
@@ -146,9 +155,9 @@ fn brokers_without_a_master_stay_routed() {
     table.register(&registration(who(1, "s:1"), &all), now).unwrap();
     table.unregister("b0", "m:1");
     assert_eq!(perms(&table, "A"), [6]);
-    assert!(!table.route("A", true).unwrap().broker_datas[0].broker_addrs.contains_key(&0));
+    assert!(!table.route("A", true, ASKER).unwrap().route.broker_datas[0].broker_addrs.contains_key(&0));
     table.unregister("b0", "s:1");
-    assert_eq!(table.route("A", false), None);
+    assert_eq!(table.route("A", false, ASKER), None);
     assert!(table.topics().topic_list.is_empty());
 }
 
@@ -222,10 +231,39 @@ fn topics_are_added_and_deleted_by_hand() {
     assert_eq!(table.topics_of_cluster("d").topic_list, ["A", "B", "X"]);
     assert!(table.delete_topic("X", Some("d")));
     assert_eq!(table.topics_of_cluster("d").topic_list, ["A", "B"]);
-    assert!(table.route("X", false).is_some());
+    assert!(table.route("X", false, ASKER).is_some());
     assert!(!table.delete_topic("X", Some("nowhere")));
     assert!(table.delete_topic("X", None));
-    assert_eq!(table.route("X", false), None);
+    assert_eq!(table.route("X", false, ASKER), None);
+}
+
+#[test]
+fn each_network_sees_its_own_addresses() {
+    let (table, now) = (RouteTable::default(), Instant::now());
+    let all = topics(1, &["A", "B"]);
+    let networks: Addresses = "10.0.0.0/8=10.1.1.1:5,10.9.0.0/16=docker:6".parse().unwrap();
+    let master = Registration { networks: &networks, ..registration(who(0, "m:1"), &all) };
+    table.register(&master, now).unwrap();
+    let (ten, docker): (IpAddr, IpAddr) = ("10.2.0.1".parse().unwrap(), "10.9.0.1".parse().unwrap());
+    for (asker, addr, ha_addr) in
+        [(ASKER, "m:1", "ha:1"), (ten, "10.1.1.1:5", "10.1.1.1:1"), (docker, "docker:6", "docker:1")]
+    {
+        let seen = table.route("A", false, asker).unwrap();
+        assert_eq!(seen.route.broker_datas[0].broker_addrs[&0], addr);
+        assert_eq!(seen.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.9.0.0/16", "10.0.0.0/8"]);
+        assert_eq!(table.cluster_info(asker).broker_addr_table["b0"].broker_addrs[&0], addr);
+        assert_eq!(table.member_group("c", "b0", asker).broker_addrs[&0], addr);
+        assert_eq!(table.system_topics(asker).broker_addr.as_deref(), Some(addr));
+        let slave = Registration { from: asker, ..registration(who(1, "s:1"), &all) };
+        let told = table.register(&slave, now).unwrap();
+        assert_eq!((told.master_addr.as_deref(), told.ha_addr.as_deref()), (Some(addr), Some(ha_addr)));
+    }
+    let version = table.version();
+    table.register(&master, now).unwrap();
+    assert_eq!(table.version(), version);
+    table.register(&registration(who(0, "m:1"), &all), now).unwrap();
+    assert!(table.version() > version, "answers that showed the old addresses are outdated");
+    assert_eq!(table.route("A", false, ten).unwrap().networks, []);
 }
 
 #[test]
@@ -252,7 +290,7 @@ fn system_topics_and_units_are_listed() {
         all.topic_config_table.get_mut(name).unwrap().topic_sys_flag = flag;
     }
     table.register(&registration(who(0, "m:1"), &all), now).unwrap();
-    let system = table.system_topics();
+    let system = table.system_topics(ASKER);
     assert_eq!(
         (system.topic_list, system.broker_addr.as_deref()),
         (vec!["c".to_owned(), "b0".to_owned()], Some("m:1"))
@@ -303,7 +341,7 @@ proptest! {
                 }
             }
             // Whoever is in a group is alive, and the other way round; only groups with members have queues.
-            let info = table.cluster_info();
+            let info = table.cluster_info(ASKER);
             let mut members: Vec<_> =
                 info.broker_addr_table.values().flat_map(|group| group.broker_addrs.values().cloned()).collect();
             members.sort();
@@ -311,13 +349,13 @@ proptest! {
             live.sort();
             prop_assert_eq!(members, live);
             for topic in table.topics().topic_list {
-                let route = table.route(&topic, false).unwrap();
+                let route = table.route(&topic, false, ASKER).unwrap().route;
                 prop_assert_eq!(route.queue_datas.len(), route.broker_datas.len());
             }
         }
         table.expire(now + Duration::from_secs(200_000));
         prop_assert_eq!(table.broker_count(), 0);
         prop_assert!(table.topics().topic_list.is_empty());
-        prop_assert!(table.cluster_info().broker_addr_table.is_empty());
+        prop_assert!(table.cluster_info(ASKER).broker_addr_table.is_empty());
     }
 }

@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 pub enum Reply {
     Store,
     Code(i32),
+    Refuse(i32, &'static str),
+    /// Stores, and answers with a code that says what it cannot vouch for.
+    StoreBut(i32),
     Silence,
     /// Stores, and answers after a while.
     After(Duration),
@@ -52,6 +55,7 @@ impl Running {
 #[derive(Default)]
 pub struct NameServer {
     pub routes: Mutex<HashMap<String, TopicRoute>>,
+    pub asked: AtomicUsize,
 }
 
 impl Handler for NameServer {
@@ -59,6 +63,7 @@ impl Handler for NameServer {
         if frame.code == request::HELLO {
             return Outcome::Answer(answer_hello(&frame));
         }
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let fields: RouteRequest<'_> = frame.fields().unwrap();
         Outcome::Answer(match self.routes.lock().get(fields.topic.as_ref()) {
             Some(route) => frame.answer(response::SUCCESS).with_json(route),
@@ -67,13 +72,24 @@ impl Handler for NameServer {
     }
 }
 
+/// A broker group of a route: its name, its members' addresses by id.
+type Routed<'a> = (&'a str, &'a [(i64, &'a str)]);
+
 impl NameServer {
     /// Routes a topic to brokers, each with so many queues.
     pub fn route(&self, topic: &str, brokers: &[(&str, &str)], queues: i32) {
+        let members: Vec<[(i64, &str); 1]> = brokers.iter().map(|(_, address)| [(0, *address)]).collect();
+        let brokers: Vec<Routed<'_>> =
+            brokers.iter().zip(&members).map(|((name, _), members)| (*name, &members[..])).collect();
+        self.route_members(topic, &brokers, queues);
+    }
+
+    /// Routes a topic to broker groups, each with so many queues.
+    pub fn route_members(&self, topic: &str, brokers: &[Routed<'_>], queues: i32) {
         let mut route = TopicRoute::default();
-        for (name, address) in brokers {
+        for (name, members) in brokers {
             route.broker_datas.push(BrokerData {
-                broker_addrs: [(0, (*address).to_owned())].into(),
+                broker_addrs: members.iter().map(|(id, address)| (*id, (*address).to_owned())).collect(),
                 broker_name: (*name).to_owned(),
                 cluster: "c".to_owned(),
                 enable_acting_master: false,
@@ -99,6 +115,7 @@ pub struct Broker {
     pub sends: AtomicUsize,
     pub most_in_hand: AtomicUsize,
     pub farewells: AtomicUsize,
+    pub beats: AtomicUsize,
     in_hand: Arc<AtomicUsize>,
     next: AtomicI64,
     script: Mutex<Script>,
@@ -112,6 +129,7 @@ impl Broker {
             sends: AtomicUsize::new(0),
             most_in_hand: AtomicUsize::new(0),
             farewells: AtomicUsize::new(0),
+            beats: AtomicUsize::new(0),
             in_hand: Arc::default(),
             next: AtomicI64::new(0),
             script: Mutex::new(Box::new(script)),
@@ -143,13 +161,18 @@ impl Handler for Broker {
                 self.farewells.fetch_add(1, Ordering::SeqCst);
                 return Outcome::Answer(frame.answer(response::SUCCESS));
             }
-            _ => return Outcome::Answer(frame.answer(response::SUCCESS)),
+            code => {
+                self.beats.fetch_add(usize::from(code == request::HEART_BEAT), Ordering::SeqCst);
+                return Outcome::Answer(frame.answer(response::SUCCESS));
+            }
         }
         let nth = self.sends.fetch_add(1, Ordering::SeqCst);
         let reply = (self.script.lock())(nth);
         match reply {
             Reply::Store => Outcome::Answer(self.store(&frame)),
             Reply::Code(code) => Outcome::Answer(frame.refuse(code, format!("scripted {code}"))),
+            Reply::Refuse(code, remark) => Outcome::Answer(frame.refuse(code, remark)),
+            Reply::StoreBut(code) => Outcome::Answer(Frame { code, ..self.store(&frame) }),
             Reply::Silence => Outcome::Nothing,
             Reply::After(pause) => {
                 let now = self.in_hand.fetch_add(1, Ordering::SeqCst) + 1;

@@ -121,7 +121,7 @@ pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
         // Files are removed, which takes its time on a thread of its own.
         let deleting = Arc::clone(&broker);
         let deleted = tokio::task::spawn_blocking(move || {
-            deleting.store.delete_topic(&topic);
+            deleting.deletions.delete(&topic);
             tracing::info!(topic, "topic deleted");
         });
         match (deleted.await, settle::synced(&broker).await) {

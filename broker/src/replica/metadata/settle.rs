@@ -45,6 +45,6 @@ pub async fn synced(broker: &Broker) -> Result<(), SettleError> {
 }
 
 pub(super) async fn settled_at(broker: &Broker, number: u64, members: Vec<i64>) -> Result<(), SettleError> {
-    let replicated = tokio::time::timeout(DEADLINE, broker.db.replicated(number, &members)).await;
+    let replicated = tokio::time::timeout(DEADLINE, broker.db.followers().replicated(number, &members)).await;
     replicated.map_err(|_| SettleError::Slaves { members })
 }

@@ -168,7 +168,10 @@ async fn changes_and_deletions_follow_within_a_second() {
     from.offsets.reset("T", "G", 3, 5);
     let took = until("the reset is there", || to.offsets.get("T", "G", 3) == Some(5)).await;
     assert!(took < SECOND, "{took:?}");
+    until("the group is sent there by the slave, too", || to.offsets.commit("T", "G", 3, 78).is_none()).await;
+    assert_eq!(from.offsets.take_reset("T", "G", 3), Some(5));
     until_equal(from, to).await;
+    assert_eq!(to.offsets.take_reset("T", "G", 3), None);
 
     from.topics.remove("T");
     from.offsets.remove_topic("T");
@@ -301,7 +304,7 @@ async fn a_commit_is_replicated_once_the_slave_has_stored_it() {
     for offset in 0..50 {
         let number = master.broker().offsets.commit("T", "G", 0, offset).unwrap();
         db.stored(number).await.unwrap();
-        tokio::time::timeout(SECOND, db.replicated(number, &[1])).await.unwrap();
+        tokio::time::timeout(SECOND, db.followers().replicated(number, &[1])).await.unwrap();
         let stored = slave.broker().db.load(Tree::Offsets).unwrap();
         let found = stored.into_iter().find(|(key, _)| *key == encode_key("T", "G", 0)).unwrap();
         assert_eq!(found.1, offset.to_be_bytes());

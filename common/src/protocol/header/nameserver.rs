@@ -51,6 +51,9 @@ pub struct RegisterBrokerRequest<'a> {
     /// Zone of the broker.
     #[serde(borrow, default, rename = "__ZONE_NAME")]
     pub zone_name: Option<Cow<'a, str>>,
+    /// OrbitMQ's own: addresses for clients in certain networks, `10.0.0.0/8=10.1.2.3:10911,…`.
+    #[serde(borrow, default)]
+    pub network_addrs: Option<Cow<'a, str>>,
 }
 
 /// Answer to 103: where a slave finds its master.
@@ -238,9 +241,13 @@ pub struct KvResponse<'a> {
     pub value: Cow<'a, str>,
 }
 
-/// HELLO (OrbitMQ's own), request and answer: which encodings a side reads, as a bit set of serialize types.
+/// HELLO (OrbitMQ's own), request and answer: which encodings a side reads, as a bit set of serialize types, and in a
+/// broker's answer which start of which broker it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Bit n: serialize type n is understood.
     pub encodings: u32,
+    /// A number that no other running broker has.
+    #[serde(default)]
+    pub instance: Option<i64>,
 }

@@ -4,6 +4,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+/// A refusal of a send whose remark holds this came after the message was appended: whether it stays is not known. Other
+/// refusals mean that nothing is stored. Stable: producers look for it.
+pub const MAYBE_STORED: &str = "the message may be stored all the same";
+
 /// SEND_MESSAGE (10), with full names. [`SendRequestV2`] is the same with one-letter names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -159,6 +159,23 @@ async fn a_sign_of_staleness_refreshes_once_and_tells_of_the_change() {
 }
 
 #[tokio::test]
+async fn one_sign_has_a_route_asked_for_until_it_changes() {
+    let server = start();
+    server.fake.routes.lock().insert("t".to_owned(), route(4));
+    let finder = finder(&[&server.address], NEVER);
+    finder.find("t").await.unwrap();
+    let before = server.fake.asked.load(Ordering::Relaxed);
+    finder.stale("t");
+    until("a second question", || server.fake.asked.load(Ordering::Relaxed) >= before + 2).await;
+    let mut changes = finder.changes();
+    server.fake.routes.lock().insert("t".to_owned(), route(8));
+    tokio::time::timeout(Duration::from_secs(10), changes.changed()).await.unwrap().unwrap();
+    // Signs end by themselves, too.
+    finder.stale("t");
+    until("an end", || !finder.inner.signs.lock().get("t").unwrap().chased).await;
+}
+
+#[tokio::test]
 async fn the_timer_refreshes_what_is_known() {
     let server = start();
     server.fake.routes.lock().insert("t".to_owned(), route(4));

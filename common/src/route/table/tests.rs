@@ -44,6 +44,7 @@ fn writing_needs_a_master_and_permission_reading_only_permission() {
     assert_eq!(names(&route.readable), ["a0", "a1", "b0", "b1", "orphan0"]);
     assert_eq!((route.master("b"), route.master("orphan"), route.master("gone")), (Some("b0"), None, None));
     let orphan = route.broker("orphan").unwrap();
+    assert_eq!(orphan.readers(2).collect::<Vec<_>>(), ["o2", "o1"]);
     assert_eq!((orphan.reader(0), orphan.reader(2), orphan.reader(7)), (Some("o1"), Some("o2"), Some("o1")));
 }
 

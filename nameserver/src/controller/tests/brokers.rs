@@ -39,7 +39,7 @@ async fn followers_name_the_leader() {
 async fn a_lost_lease_moves_the_mastership_inside_the_set_only() {
     let cluster = Cluster::start(3).await;
     let first = cluster.renew(&renewal(1)).await;
-    let (second, third) = (renewal(2), Renewal { log_epoch: 9, log_end: 9_999, ..renewal(3) });
+    let (second, third) = (renewal(2), Renewal { log_epoch: 1, log_end: 9_999, ..renewal(3) });
     cluster.renew(&second).await;
     cluster.renew(&third).await;
     assert_eq!(cluster.change_set(&set(&first, &[1, 2])).await.code, response::SUCCESS);
@@ -163,5 +163,20 @@ async fn many_renewals_at_once_share_their_rounds() {
         assert_eq!(view.unwrap().epoch, 1);
     }
     assert_eq!(cluster.quorum(leader).await.groups.len(), 51);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_cannot_take_up_an_epoch_is_elected_under_another() {
+    let cluster = Cluster::start_with(1, 2 * LEASE, 1_000).await;
+    assert_eq!(cluster.renew(&renewal(1)).await.epoch, 1);
+    let view =
+        cluster.renew_until(&[&renewal(1)], "another epoch", |view| view.epoch == 2 && view.master.is_some()).await;
+    assert_eq!(master(&view), Some(1));
+    let serving = Renewal { epoch: 2, ..renewal(1) };
+    let began = Instant::now();
+    while began.elapsed() < 4 * LEASE {
+        assert_eq!(cluster.renew(&serving).await.epoch, 2);
+    }
     cluster.stop().await;
 }

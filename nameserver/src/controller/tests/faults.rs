@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn renewals_go_on_without_the_leader_and_nobody_loses_his_mastership() {
     let mut cluster = Cluster::start_with(3, Duration::from_millis(1_500), 1_000).await;
-    let (first, second) = (renewal(1), renewal(2));
+    let (first, second) = (Renewal { epoch: 1, ..renewal(1) }, renewal(2));
     let view = cluster.renew(&first).await;
     cluster.renew(&second).await;
     assert_eq!(cluster.change_set(&set(&view, &[1, 2])).await.code, response::SUCCESS);
@@ -117,7 +117,7 @@ async fn a_leader_that_was_cut_off_answers_no_renewal() {
     others.remove(&old);
     let other = *others.keys().next().unwrap();
     until("another leader", async || cluster.quorum(other).await.leader.filter(|leader| *leader != old)).await;
-    until("no master", async || cluster.group(other).await.view.master.is_none().then_some(())).await;
+    until("no master", async || cluster.group(other).await.filter(|view| view.master.is_none())).await;
     drop(thaw);
     let answer = waiting.await.unwrap();
     assert_eq!(answer.code, response::CONTROLLER_NOT_LEADER, "{:?}", String::from_utf8_lossy(&answer.body));
@@ -149,11 +149,8 @@ async fn a_member_far_behind_is_sent_a_snapshot() {
     let purged = || cluster.controller(leader).raft().metrics().borrow().purged.map_or(0, |place| place.index);
     until("the log is cut", async || (purged() > 40).then_some(())).await;
     cluster.restart(behind).await;
-    until("it catches up", async || {
-        let quorum = cluster.quorum(behind).await;
-        quorum.groups.first().is_some_and(|group| group.view.set_epoch == view.set_epoch).then_some(())
-    })
-    .await;
+    until("it catches up", async || cluster.group(behind).await.filter(|group| group.set_epoch == view.set_epoch))
+        .await;
     assert!(cluster.controller(behind).raft().metrics().borrow().snapshot.is_some(), "it was sent a snapshot");
     // The snapshot lasts.
     for id in 1..=3 {

@@ -145,7 +145,7 @@ impl World {
                 let value = world.value();
                 if let Some(number) = broker.offsets.commit("T", "G", queue, value) {
                     world.note(queue, Some(value));
-                    tokio::time::timeout(PATIENCE, broker.db.replicated(number, &[1])).await.unwrap();
+                    tokio::time::timeout(PATIENCE, broker.db.followers().replicated(number, &[1])).await.unwrap();
                     let known = world.queues.get_mut(&queue).unwrap();
                     known.acknowledged = known.values.len() - 1;
                 }
