@@ -30,6 +30,7 @@ import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 import org.apache.rocketmq.remoting.protocol.RequestCode;
+import org.apache.rocketmq.remoting.protocol.header.UpdateConsumerOffsetRequestHeader;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 public final class Migrate {
@@ -186,9 +187,23 @@ public final class Migrate {
         }
     }
 
+    static MQClientAPIImpl api() {
+        return admin.getDefaultMQAdminExtImpl().getMqClientInstance().getMQClientAPIImpl();
+    }
+
+    /** Commits an offset at one broker, whoever is the master. */
+    static void commit(String address, String group, String topic, int queue, long offset) throws Exception {
+        UpdateConsumerOffsetRequestHeader header = new UpdateConsumerOffsetRequestHeader();
+        header.setConsumerGroup(group);
+        header.setTopic(topic);
+        header.setQueueId(queue);
+        header.setCommitOffset(offset);
+        api().updateConsumerOffset(address, header, 5000);
+    }
+
     /** Topics, groups, offsets and progress of delay levels of one broker. */
     static void metadata(String address) throws Exception {
-        MQClientAPIImpl api = admin.getDefaultMQAdminExtImpl().getMqClientInstance().getMQClientAPIImpl();
+        MQClientAPIImpl api = api();
         new TreeMap<>(api.getAllTopicConfig(address, 5000).getTopicConfigTable()).forEach((name, config) ->
             System.out.println("topic " + name + " read " + config.getReadQueueNums() + " write " + config.getWriteQueueNums() + " perm " + config.getPerm()
                 + " order " + config.isOrder() + " flag " + config.getTopicSysFlag() + " " + new TreeMap<>(config.getAttributes())));
@@ -254,7 +269,10 @@ public final class Migrate {
         return sum.getValue();
     }
 
-    /** traffic NAMESERVER TOPIC POLL_MS STOP_FILE | metadata NAMESERVER BROKER_ADDRESS | messages NAMESERVER */
+    /**
+     * traffic NAMESERVER TOPIC POLL_MS STOP_FILE | metadata NAMESERVER BROKER_ADDRESS | messages NAMESERVER
+     * | commit NAMESERVER BROKER_ADDRESS GROUP TOPIC QUEUE OFFSET
+     */
     public static void main(String[] arguments) {
         int code = 0;
         try {
@@ -266,6 +284,7 @@ public final class Migrate {
                 case "traffic" -> code = traffic(arguments[2], Integer.parseInt(arguments[3]), Path.of(arguments[4]));
                 case "metadata" -> metadata(arguments[2]);
                 case "messages" -> messages();
+                case "commit" -> commit(arguments[2], arguments[3], arguments[4], Integer.parseInt(arguments[5]), Long.parseLong(arguments[6]));
                 default -> throw new IllegalArgumentException(arguments[0]);
             }
         } catch (Throwable failure) {

@@ -3,8 +3,8 @@
 //! A master of RocketMQ's refuses sends by its `brokerPermission` only for ordered topics, but routes show it at once. As a
 //! `SLAVE` it refuses every message, also those that it would write itself: delayed ones that are due, returned ones, ends of
 //! transactions. It goes on serving consumers (with `slaveReadEnable`) and feeding its slaves. Consumers that have read
-//! everything are held for a second only (`longPollingEnable=false`), not for 15, so that they are not still waiting there
-//! when messages come in at the new master.
+//! everything are held for a second only, some for six (`longPollingEnable=false`), not for 15, so that they are not still
+//! waiting there when messages come in at the new master.
 
 use orbitmq_common::protocol::code::request;
 use serde::Serialize;

@@ -66,8 +66,8 @@ pub async fn run(arguments: &Arguments, session: &Session, journal: &Journal) ->
     let finished = finish(arguments, &pair, journal).await.map(|report| report.failing(stray));
     finished.map_err(|failure| {
         Failure::other(format!(
-            "{failure}. Ours at {} is the master and stays it; run the same command again to go on from here",
-            pair.new
+            "{failure}. Ours at {} is the master and stays it; to go on from here, run 'orbitmq migrate switch --to {} --from {}'",
+            pair.new, pair.new, pair.old
         ))
     })
 }
@@ -154,7 +154,8 @@ async fn beyond(pair: &Pair<'_>, end: u64) -> Option<Failure> {
     let now = pair.old_end().await.ok()?;
     (now > end).then(|| {
         Failure::other(format!(
-            "the old master at {} stored {} more bytes after its log had stood still at {end}: these messages are not in ours; read              them there and send them again before you remove its store",
+            "the old master at {} stored {} more bytes after its log had stood still at {end}: these messages are not in ours; read \
+             them there and send them again before you remove its store",
             pair.old,
             now - end
         ))
