@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use orbitmq_broker::meta::db::{Db, Row, Tree};
+use orbitmq_broker::meta::db::{Db, Tree};
+use orbitmq_broker::meta::rows::Row;
 
 use crate::check::Breach;
 use crate::cuts::guarded;

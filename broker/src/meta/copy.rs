@@ -16,19 +16,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::meta::db::Tree;
-use crate::meta::rows::{self, Opened, Row};
+use crate::meta::rows::{self, Opened, TreeRow};
 
 /// What was copied at an earlier stop, in the order of the trees' names and the keys.
 #[derive(Debug, Default)]
 struct Copied {
-    rows: Vec<Row>,
+    rows: Vec<TreeRow>,
     /// Whether nobody has had the metadata open since.
     is_current: bool,
 }
 
 impl Copied {
     /// Whether rows may be what was left at the last stop.
-    fn agrees_with(&self, rows: &[Row]) -> bool {
+    fn agrees_with(&self, rows: &[TreeRow]) -> bool {
         !self.is_current || self.rows == rows
     }
 }
@@ -83,7 +83,7 @@ fn take(path: &Path) -> Copied {
     }
 }
 
-fn store(path: &Path, rows: &[Row]) -> Result<(), String> {
+fn store(path: &Path, rows: &[TreeRow]) -> Result<(), String> {
     let mut content = Vec::new();
     for (tree, key, value) in rows {
         for field in [tree.name().as_bytes(), &**key, &**value] {
@@ -111,7 +111,7 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-fn read(path: &Path) -> Option<Vec<Row>> {
+fn read(path: &Path) -> Option<Vec<TreeRow>> {
     let bytes = fs::read(path).ok()?;
     let rows = decode(&bytes);
     if rows.is_none() {
@@ -120,7 +120,7 @@ fn read(path: &Path) -> Option<Vec<Row>> {
     rows
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<Row>> {
+fn decode(bytes: &[u8]) -> Option<Vec<TreeRow>> {
     let (sum, mut rest) = bytes.split_first_chunk::<4>()?;
     if u32::from_be_bytes(*sum) != crc32fast::hash(rest) {
         return None;

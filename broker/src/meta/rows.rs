@@ -19,10 +19,10 @@ pub type Row = (Vec<u8>, Vec<u8>);
 pub type Changes = HashMap<(Tree, Bytes), Option<Bytes>>;
 
 /// A tree, a key of it, and what stands there.
-pub type Row = (Tree, Bytes, Bytes);
+pub type TreeRow = (Tree, Bytes, Bytes);
 
 /// Brings rows into the order of the trees' names and the keys.
-pub fn sort(rows: &mut [Row]) {
+pub fn sort(rows: &mut [TreeRow]) {
     rows.sort_unstable_by(|(tree, key, _), (other, beside, _)| (tree.name(), key).cmp(&(other.name(), beside)));
 }
 
@@ -42,7 +42,7 @@ impl Opened {
     }
 
     /// Everything, in the order of the trees' names and the keys.
-    pub fn all(&self) -> sled::Result<Vec<Row>> {
+    pub fn all(&self) -> sled::Result<Vec<TreeRow>> {
         let mut rows = Vec::new();
         for (tree, stored) in &self.trees {
             for row in stored.iter() {
