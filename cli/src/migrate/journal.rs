@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::failure::Failure;
 use crate::report::{Output, line};
 
 /// Prints steps as they are done.
@@ -32,18 +31,14 @@ impl Journal {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Prints one step: a word that scripts may look for, and what there is to say.
-    ///
-    /// # Errors
-    /// The output is closed.
-    pub fn step(&self, step: &str, detail: &str) -> Result<(), Failure> {
+    /// Prints one step: a word that scripts may look for, and what there is to say. A switch goes on, or is taken back, also when
+    /// nobody reads any more.
+    pub fn step(&self, step: &str, detail: &str) {
         let at_ms = self.at_ms();
-        match self.output {
-            Output::Table => line(&format!("[{:4}.{:03} s] {step}: {detail}", at_ms / 1000, at_ms % 1000)),
-            Output::Json => {
-                let json = serde_json::to_string(&Step { at_ms, step, detail });
-                line(&json.map_err(|error| Failure::other(error.to_string()))?)
-            }
-        }
+        let text = match self.output {
+            Output::Table => format!("[{:4}.{:03} s] {step}: {detail}", at_ms / 1000, at_ms % 1000),
+            Output::Json => serde_json::to_string(&Step { at_ms, step, detail }).unwrap_or_default(),
+        };
+        let _ = line(&text);
     }
 }

@@ -57,7 +57,7 @@ pub async fn run(arguments: &Arguments, session: &Session, journal: &Journal) ->
     let pair = Pair::find(&arguments.which, session).await?;
     let mut stray = None;
     if pair.replication().await?.master {
-        journal.step("promoted", &format!("{} is the master already; going on from there", pair.new))?;
+        journal.step("promoted", &format!("{} is the master already; going on from there", pair.new));
     } else {
         let before = look(arguments, &pair, journal).await?;
         let end = hand_over(arguments, &pair, &before, journal).await?;
@@ -87,7 +87,7 @@ async fn look(arguments: &Arguments, pair: &Pair<'_>, journal: &Journal) -> Resu
         )));
     }
     let before = Fence::of(pair).await?;
-    journal.step("look", &format!("ours at {} is {} bytes behind {}", pair.new, progress.lag(), pair.old))?;
+    journal.step("look", &format!("ours at {} is {} bytes behind {}", pair.new, progress.lag(), pair.old));
     Ok(if before.is_closed() { Fence::open() } else { before })
 }
 
@@ -108,7 +108,7 @@ async fn hand_over(arguments: &Arguments, pair: &Pair<'_>, before: &Fence, journ
     };
     match before.set(pair).await {
         Ok(()) => {
-            journal.step("taken back", &format!("{} takes messages again; nothing has changed", pair.old))?;
+            journal.step("taken back", &format!("{} takes messages again; nothing has changed", pair.old));
             Err(failure)
         }
         Err(second) => Err(Failure::other(format!(
@@ -122,7 +122,7 @@ async fn hand_over(arguments: &Arguments, pair: &Pair<'_>, before: &Fence, journ
 /// Holds back messages at the old master and waits until ours is even with it. Returns the end of the log.
 async fn prepare(arguments: &Arguments, pair: &Pair<'_>, journal: &Journal) -> Result<u64, Failure> {
     Fence::closed().set(pair).await?;
-    journal.step("hold back", &format!("{} takes no messages any more; consumers go on there", pair.old))?;
+    journal.step("hold back", &format!("{} takes no messages any more; consumers go on there", pair.old));
     let deadline = Instant::now() + arguments.within;
     let mut still: Option<(u64, Instant)> = None;
     loop {
@@ -137,7 +137,7 @@ async fn prepare(arguments: &Arguments, pair: &Pair<'_>, journal: &Journal) -> R
             let differences =
                 Metadata::of(pair.session, &pair.old).await?.differences(&Metadata::of(pair.session, &pair.new).await?);
             if differences.only_offsets() {
-                journal.step("even", &format!("both logs end at {end}; topics, groups, delay levels are equal"))?;
+                journal.step("even", &format!("both logs end at {end}; topics, groups, delay levels are equal"));
                 return Ok(end);
             }
             open = format!("metadata differ: {differences:?}");
@@ -177,8 +177,10 @@ async fn promote(pair: &Pair<'_>, end: u64, journal: &Journal) -> Result<(), Pro
     let unclear = |failure: Failure| {
         Promotion::Unclear(Failure::other(format!(
             "{failure}. Whether ours at {} became master is not known, so {} is still kept from taking messages: see the log of \
-             ours and run the same command again; if ours is gone for good, 'orbitmq migrate release'",
-            pair.new, pair.old
+             ours and run the same command again; if ours is gone for good, set it with RocketMQ's updateBrokerConfig to {:?}",
+            pair.new,
+            pair.old,
+            Fence::open()
         )))
     };
     let answer = answer.map_err(unclear)?;
@@ -199,20 +201,21 @@ async fn promote(pair: &Pair<'_>, end: u64, journal: &Journal) -> Result<(), Pro
     }
     let told: PromoteResponse = answer.fields().unwrap_or_default();
     let detail = format!("{} is the master of '{}' in epoch {}, from offset {end} on", pair.new, pair.name, told.epoch);
-    journal.step("promoted", &detail).map_err(Promotion::Unclear)
+    journal.step("promoted", &detail);
+    Ok(())
 }
 
 /// Everything that follows once ours is the master; may be done again.
 async fn finish(arguments: &Arguments, pair: &Pair<'_>, journal: &Journal) -> Result<Report, Failure> {
     routed(pair).await?;
-    journal.step("routed", &format!("every name server has {} as the master of '{}'", pair.new, pair.name))?;
+    journal.step("routed", &format!("every name server has {} as the master of '{}'", pair.new, pair.name));
     let mut refused = Vec::new();
     carry_over(pair, &mut refused, journal).await?;
     probe::run(pair).await?;
-    journal.step("probe", "a message was sent and read through the name servers")?;
+    journal.step("probe", "a message was sent and read through the name servers");
     if pair.session.settings(&pair.old).await.is_ok() {
         let stop = format!("stop {} now; what groups still commit there is carried over until it is gone", pair.old);
-        journal.step("stop the old master", &stop)?;
+        journal.step("stop the old master", &stop);
     }
     let gone = follow_old(arguments, pair, &mut refused, journal).await?;
     let last = pair.routed().await?;
@@ -227,7 +230,7 @@ async fn finish(arguments: &Arguments, pair: &Pair<'_>, journal: &Journal) -> Re
         "{} {still}. Before ours at {} is started again, set role = master and id = 0 in its settings",
         pair.old, pair.new
     );
-    journal.step("done", &detail)?;
+    journal.step("done", &detail);
     Ok(Report::nothing())
 }
 
@@ -256,10 +259,10 @@ async fn carry_over(pair: &Pair<'_>, refused: &mut Vec<String>, journal: &Journa
         Err(failure) => return Err(failure),
     };
     if moved.moved > 0 {
-        journal.step("offsets", &format!("{} were carried over from {}", moved.moved, pair.old))?;
+        journal.step("offsets", &format!("{} were carried over from {}", moved.moved, pair.old));
     }
     if moved.refused != *refused {
-        journal.step("offsets", &format!("not taken by ours: {}", moved.refused.join("; ")))?;
+        journal.step("offsets", &format!("not taken by ours: {}", moved.refused.join("; ")));
         *refused = moved.refused;
     }
     Ok(true)

@@ -51,7 +51,7 @@ pub async fn run(arguments: &Arguments, session: &Session, journal: &Journal) ->
         );
         let equal = differences.topics.is_empty() && differences.groups.is_empty();
         let done = progress.connected && progress.lag() <= arguments.within && equal;
-        journal.step(if done { "caught up" } else { "copying" }, &detail)?;
+        journal.step(if done { "caught up" } else { "copying" }, &detail);
         if done {
             return Ok(Report::nothing());
         }
