@@ -25,6 +25,8 @@ pub struct Machine {
     since: Moment,
     /// Whether nobody may wonder that it is gone.
     is_down: bool,
+    /// Whether its disk fails now.
+    is_failing: bool,
     /// Whether only a restart cures what its disk did to it.
     is_poisoned: bool,
 }
@@ -34,7 +36,7 @@ impl Machine {
     #[must_use]
     pub fn new(node: Node, daemon: Daemon, disk: Disk, net: &Arc<Net>, world: &Arc<World>) -> Self {
         let (net, world) = (Arc::clone(net), Arc::clone(world));
-        Self { node, daemon, disk, net, world, since: 0, is_down: true, is_poisoned: false }
+        Self { node, daemon, disk, net, world, since: 0, is_down: true, is_failing: false, is_poisoned: false }
     }
 
     /// The process and its log.
@@ -59,7 +61,7 @@ impl Machine {
         self.since = self.world.history.now();
         self.daemon.spawn();
         self.is_down = false;
-        self.is_poisoned = false;
+        self.is_poisoned = self.is_failing;
         self.net.is_process(self.node, self.daemon.id());
     }
 
@@ -117,6 +119,7 @@ impl Machine {
         if !begins {
             self.disk.set(Trouble::default());
             if fault.kind == Kind::FailDisk {
+                self.is_failing = false;
                 // Pages whose flush failed may be gone at any time.
                 self.kill((fault.degree & 1 == 0).then_some(fault.degree));
                 self.start();
@@ -130,7 +133,8 @@ impl Machine {
             (_, true) => Trouble { broken_flush: true, ..Trouble::default() },
             (_, false) => Trouble { broken_write: true, broken_flush: true, ..Trouble::default() },
         };
-        self.is_poisoned = trouble.broken_flush || self.is_poisoned;
+        self.is_failing |= trouble.broken_flush;
+        self.is_poisoned |= trouble.broken_flush;
         self.disk.set(trouble);
     }
 
@@ -138,6 +142,7 @@ impl Machine {
     pub fn heal(&mut self) -> Option<String> {
         self.disk.set(Trouble::default());
         self.disk.set_clock(0);
+        self.is_failing = false;
         self.pause(false);
         let ended = !self.daemon.is_running() && !self.is_down && !self.is_poisoned;
         let dropout = ended.then(|| format!("{} ended by itself; {}", self.node, self.daemon.tail()));
