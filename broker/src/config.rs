@@ -12,9 +12,10 @@ use orbitmq_common::telemetry::LogFormat;
 
 use crate::memory;
 use crate::replica::role::MasterAddress;
-use crate::store::options::{Flush, Options, Retention};
+use crate::store::options::Options;
 
 mod replication;
+mod store;
 pub use replication::{Acknowledge, RoleSetting};
 
 const KEYS: [Key; 43] = [
@@ -225,9 +226,9 @@ impl Config {
             in_sync_timeout: Duration::from_millis(1500),
             controllers: Vec::new(),
             master: None,
-            ha_listen: None,
+            ha_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             ha_advertise: None,
-            fast_port: true,
+            fast_port: false,
             whole_log: true,
             store: Options::new(data_dir),
             auto_create_topics: true,
@@ -305,7 +306,7 @@ impl Config {
             }
         }
         config.id = settings.get("id")?.unwrap_or(0);
-        read_store(settings, &mut config)?;
+        store::read(settings, &mut config.store)?;
         replication::read(settings, &mut config)?;
         let truth = |key| settings.get::<bool>(key);
         config.auto_create_topics = truth("auto_create_topics")?.unwrap_or(true);
@@ -397,51 +398,4 @@ fn listen(settings: &Settings) -> Result<SocketAddr, ConfigError> {
         listen.set_port(port);
     }
     Ok(listen)
-}
-
-fn read_store(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {
-    let store = &mut config.store;
-    store.flush = match settings.text("flush") {
-        None | Some("sync" | "SYNC_FLUSH") => Flush::Sync,
-        Some("async" | "ASYNC_FLUSH") => Flush::Async,
-        Some(_) => return Err(settings.refuse("flush", "expected sync or async")),
-    };
-    if let Some(ByteSize(size)) = settings.get("segment_size")? {
-        if !(1 << 20..=1 << 30).contains(&size) {
-            return Err(settings.refuse("segment_size", "expected 1MiB to 1GiB"));
-        }
-        store.segment_size = size;
-    }
-    if let Some(entries) = settings.get::<u64>("queue_file_entries")? {
-        if !(1000..=10_000_000).contains(&entries) {
-            return Err(settings.refuse("queue_file_entries", "expected 1000 to 10000000"));
-        }
-        store.queue_file_entries = entries;
-    }
-    let mut retention = Retention { max_bytes: None, ..store.retention };
-    if let Some(text) = settings.text("retention") {
-        // RocketMQ's fileReservedTime is a plain number of hours.
-        retention.max_age = Some(match text.parse::<u64>() {
-            Ok(hours) => Duration::from_secs(hours.saturating_mul(3600)),
-            Err(_) => settings.get("retention")?.unwrap_or_default(),
-        });
-    }
-    if let Some(ByteSize(size)) = settings.get("retention_bytes")? {
-        retention.max_bytes = Some(size);
-    }
-    store.retention = retention;
-    if let Some(text) = settings.text("delay_levels") {
-        let levels: Option<Vec<Duration>> =
-            text.split_whitespace().map(|word| orbitmq_common::config::Value::parse(word).ok()).collect();
-        store.delay_levels = levels.filter(|levels| !levels.is_empty()).ok_or_else(|| {
-            settings.refuse("delay_levels", "expected durations separated by blanks, such as 1s 5s 10s")
-        })?;
-    }
-    if let Some(ByteSize(size)) = settings.get("max_in_flight")? {
-        store.max_unflushed = usize::try_from(size)
-            .ok()
-            .filter(|size| *size >= 16 << 20)
-            .ok_or_else(|| settings.refuse("max_in_flight", "expected 16MiB or more, the length of one frame"))?;
-    }
-    Ok(())
 }

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
+use crate::meta::copy;
 use crate::meta::feed::{Change, Feed};
 use crate::meta::followers::Followers;
 use crate::meta::rows::{self, Changes, Opened, Row};
@@ -135,7 +136,7 @@ impl Db {
     /// The directory cannot be opened, or another process has it.
     pub fn open(path: &Path) -> Result<Self, DbError> {
         let failed = |cause: String| DbError { path: path.to_owned(), cause };
-        let opened = Opened::open(path).map_err(|error| failed(error.to_string()))?;
+        let opened = copy::open(path).map_err(failed)?;
         let shared = Arc::new(Shared {
             opened: Mutex::new(Some(opened)),
             path: path.to_owned(),
@@ -296,7 +297,9 @@ impl Db {
             tracing::error!(%error, "the last metadata may not survive a power cut");
         }
         // Whoever opens the directory next finds it free, although parts of this broker may still hold on to us.
-        drop(self.shared.opened.lock().take());
+        if let Some(opened) = self.shared.opened.lock().take() {
+            copy::close(&self.shared.path, opened);
+        }
     }
 }
 

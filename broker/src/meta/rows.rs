@@ -18,6 +18,14 @@ pub type Row = (Vec<u8>, Vec<u8>);
 /// Rows to write by tree and key; `None`: to remove.
 pub type Changes = HashMap<(Tree, Bytes), Option<Bytes>>;
 
+/// A tree, a key of it, and what stands there.
+pub type TreeRow = (Tree, Bytes, Bytes);
+
+/// Brings rows into the order of the trees' names and the keys.
+pub fn sort(rows: &mut [TreeRow]) {
+    rows.sort_unstable_by(|(tree, key, _), (other, beside, _)| (tree.name(), key).cmp(&(other.name(), beside)));
+}
+
 /// sled on the directory.
 pub struct Opened {
     trees: Vec<(Tree, sled::Tree)>,
@@ -31,6 +39,19 @@ impl Opened {
         let open = |tree: Tree| Ok((tree, db.open_tree(tree.name())?));
         let trees = Tree::ALL.into_iter().map(open).collect::<sled::Result<Vec<_>>>()?;
         Ok(Self { trees, db })
+    }
+
+    /// Everything, in the order of the trees' names and the keys.
+    pub fn all(&self) -> sled::Result<Vec<TreeRow>> {
+        let mut rows = Vec::new();
+        for (tree, stored) in &self.trees {
+            for row in stored.iter() {
+                let (key, value) = row?;
+                rows.push((*tree, Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)));
+            }
+        }
+        sort(&mut rows);
+        Ok(rows)
     }
 
     /// One tree.

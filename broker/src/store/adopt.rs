@@ -66,7 +66,7 @@ pub fn broken(derived: &Derived, aborted: bool) -> io::Result<Vec<Arc<Queue>>> {
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.len() == queue.file_len() => {}
             Ok(_) => {
-                std::fs::remove_file(&path)?;
+                derived.files.io().remove(&path)?;
                 broken.push(Arc::clone(&queue));
                 continue;
             }

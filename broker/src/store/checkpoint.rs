@@ -21,6 +21,11 @@ use crate::store::io::{Io, write_all_at};
 
 /// Name of our file.
 pub const FILE: &str = "orbitmq.checkpoint";
+/// The same once more: it holds what the log does not know (deleted topics, offsets of empty queues), so one bad sector must
+/// not cost it.
+const COPY: &str = "orbitmq.checkpoint.copy";
+/// Names of our files, in the order in which they are written and believed.
+pub const FILES: [&str; 2] = [FILE, COPY];
 /// Name of RocketMQ's file.
 pub const PEER_FILE: &str = "checkpoint";
 const PEER_LEN: u64 = 4_096;
@@ -61,26 +66,26 @@ pub struct QueueMark {
 }
 
 impl Checkpoint {
-    /// Reads the file; `None` if there is none or it is damaged.
+    /// Reads the file, or its copy; `None` if there is none or both are damaged.
     pub fn load(dir: &Path) -> Option<Self> {
-        let bytes = std::fs::read(dir.join(FILE)).ok()?;
-        let decoded = Self::decode(&bytes);
-        if decoded.is_none() {
-            tracing::warn!(file = FILE, "the checkpoint is damaged: the log is read from its beginning");
-        }
-        decoded
+        FILES.into_iter().find_map(|file| {
+            let bytes = std::fs::read(dir.join(file)).ok()?;
+            let decoded = Self::decode(&bytes);
+            if decoded.is_none() {
+                tracing::warn!(file, "the checkpoint is damaged: without a copy the log is read from its beginning");
+            }
+            decoded
+        })
     }
 
-    /// Replaces the file.
+    /// Replaces the file, then its copy: one of them is whole at any moment.
     pub fn store(&self, io: &dyn Io, dir: &Path) -> io::Result<()> {
         let (path, fresh) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
-        let file = io.create(&fresh)?;
         let bytes = self.encode();
-        io.set_len(&file, &fresh, bytes.len() as u64)?;
-        write_all_at(io, &file, &fresh, &bytes, 0)?;
-        io.sync_data(&file, &fresh)?;
+        write_file(io, &fresh, &bytes)?;
         io.rename(&fresh, &path)?;
-        io.sync_dir(dir)
+        io.sync_dir(dir)?;
+        write_file(io, &dir.join(COPY), &bytes)
     }
 
     /// The stable form.
@@ -165,6 +170,13 @@ pub fn store_peer(io: &dyn Io, dir: &Path, timestamp: i64, confirmed: u64) -> io
     }
     write_all_at(io, &file, &path, &bytes, 0)?;
     io.sync_data(&file, &path)
+}
+
+fn write_file(io: &dyn Io, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = io.create(path)?;
+    io.set_len(&file, path, bytes.len() as u64)?;
+    write_all_at(io, &file, path, bytes, 0)?;
+    io.sync_data(&file, path)
 }
 
 fn put(out: &mut Vec<u8>, word: u64) {

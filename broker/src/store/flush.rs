@@ -87,6 +87,10 @@ impl Flusher {
         for (offset, start) in &batch.runs {
             let end = ends.next().unwrap_or(batch.bytes.len());
             let bytes = batch.bytes.get(*start..end).unwrap_or_default();
+            if bytes.is_empty() {
+                // A copied piece ended with a filler: the next segment need not be there yet.
+                continue;
+            }
             let segment = self.log.segments.find(*offset).ok_or_else(|| format!("no segment for offset {offset}"))?;
             self.leave(last.as_ref(), &segment)?;
             self.write(&segment, *offset, bytes)?;

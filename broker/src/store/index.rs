@@ -43,8 +43,15 @@ pub struct KeyQuery {
 }
 
 impl Index {
-    /// Opens the index as a checkpoint describes it; `None` if the files disagree, and the index must be built anew.
-    pub fn open(io: Arc<dyn Io>, dir: PathBuf, size: IndexSize, mark: &IndexMark) -> io::Result<Option<Self>> {
+    /// Opens the index as a checkpoint describes it, by which it was left or, if `aborted`, from which it had gone on; `None`
+    /// if the files disagree, and the index must be built anew.
+    pub fn open(
+        io: Arc<dyn Io>,
+        dir: PathBuf,
+        size: IndexSize,
+        mark: &IndexMark,
+        aborted: bool,
+    ) -> io::Result<Option<Self>> {
         let last = mark.last().map(|(name, _)| name.as_str()).unwrap_or_default();
         for name in names(&dir)?.into_iter().filter(|name| name.as_str() > last) {
             // Begun after the checkpoint: its keys come again from the log.
@@ -66,6 +73,9 @@ impl Index {
                     return Ok(None);
                 }
             }
+        }
+        if let Some(last) = files.last().filter(|_| aborted) {
+            last.settle(&*io)?;
         }
         Ok(Some(Self { io, dir, size, young: Mutex::default(), files: RwLock::new(files) }))
     }
@@ -116,12 +126,10 @@ impl Index {
         }
     }
 
-    /// Makes the last files durable and describes them for a checkpoint.
+    /// Makes the files durable and describes them for a checkpoint.
     pub fn sync(&self) -> io::Result<IndexMark> {
         let files = self.files.read();
-        for file in files.iter().rev().take(2) {
-            file.sync(&*self.io)?;
-        }
+        files.iter().try_for_each(|file| file.sync(&*self.io))?;
         Ok(files.iter().map(|file| (file.name(), file.header.count)).collect())
     }
 

@@ -7,11 +7,12 @@
 //! ```
 //! Entries are numbered from 1. The file is sparse and written with `pwrite`, page of slots by page of slots. Entries
 //! are made durable before the slots that lead to them, so that after a crash every chain can be followed back to the
-//! entries that a checkpoint vouches for.
+//! entries that a checkpoint vouches for, before the entries behind those are written anew.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::store::io::{Io, read_at, write_all_at};
 use crate::store::options::IndexSize;
@@ -58,6 +59,8 @@ pub struct IndexFile {
     size: IndexSize,
     /// As it is in the file.
     pub header: Header,
+    /// Whether something of it may not be durable.
+    unsynced: AtomicBool,
 }
 
 impl IndexFile {
@@ -65,7 +68,9 @@ impl IndexFile {
     pub fn create(io: &dyn Io, path: PathBuf, size: IndexSize) -> io::Result<Self> {
         let file = io.create(&path)?;
         io.set_len(&file, &path, file_len(size))?;
-        Ok(Self { path, file, size, header: Header { count: 1, ..Header::default() } })
+        path.parent().map_or(Ok(()), |dir| io.sync_dir(dir))?;
+        let header = Header { count: 1, ..Header::default() };
+        Ok(Self { path, file, size, header, unsynced: AtomicBool::new(true) })
     }
 
     /// Opens a file that has the right length.
@@ -76,7 +81,7 @@ impl IndexFile {
         }
         let mut raw = [0; HEADER_LEN as usize];
         read_at(&file, &mut raw, 0)?;
-        Ok(Self { path, file, size, header: Header::decode(&raw) })
+        Ok(Self { path, file, size, header: Header::decode(&raw), unsynced: AtomicBool::new(false) })
     }
 
     /// The file.
@@ -94,14 +99,18 @@ impl IndexFile {
         self.size.entries.saturating_sub(self.header.count) as usize
     }
 
-    /// Makes the file durable.
+    /// Makes the file durable, if it is not.
     pub fn sync(&self, io: &dyn Io) -> io::Result<()> {
-        io.sync_data(&self.file, &self.path)
+        if !self.unsynced.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        io.sync_data(&self.file, &self.path).inspect_err(|_| self.unsynced.store(true, Ordering::Release))
     }
 
     /// Adds keys, which fit; on an error the file's header still says what it said.
     pub fn merge(&mut self, io: &dyn Io, keys: &[Key]) -> io::Result<()> {
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(()) };
+        self.unsynced.store(true, Ordering::Release);
         let mut header = self.header;
         if header.count <= 1 {
             header.begin_physical = first.physical_offset;
@@ -156,7 +165,6 @@ impl IndexFile {
             let newest = u32::from_be_bytes(*cell);
             *link = match before {
                 Some((same, number)) if same == *slot => number,
-                // What the slot says may stem from a future that a crash undid.
                 _ => self.settled(newest)?,
             };
             before = Some((*slot, self.header.count + at));
@@ -164,6 +172,30 @@ impl IndexFile {
             *cell = (self.header.count + at).to_be_bytes();
         }
         Ok((pages, previous, fresh))
+    }
+
+    /// After a crash: makes no slot lead beyond the entries that the header vouches for. Entries behind them are written anew,
+    /// perhaps with other keys, and what they say of their chains is then gone.
+    pub fn settle(&self, io: &dyn Io) -> io::Result<()> {
+        let mut changed = false;
+        for first in (0..self.size.slots).step_by(PAGE_SLOTS as usize) {
+            let page_at = HEADER_LEN + u64::from(first) * SLOT_LEN;
+            let mut page = vec![0; (PAGE_SLOTS.min(self.size.slots - first) as u64 * SLOT_LEN) as usize];
+            read_at(&self.file, &mut page, page_at)?;
+            let mut astray = false;
+            for cell in page.as_chunks_mut::<{ SLOT_LEN as usize }>().0 {
+                let newest = u32::from_be_bytes(*cell);
+                if newest >= self.header.count {
+                    *cell = self.settled(newest)?.to_be_bytes();
+                    astray = true;
+                }
+            }
+            if astray {
+                write_all_at(io, &self.file, &self.path, &page, page_at)?;
+                changed = true;
+            }
+        }
+        if changed { io.sync_data(&self.file, &self.path) } else { Ok(()) }
     }
 
     /// The newest entry of a chain that the header vouches for.

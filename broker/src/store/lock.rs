@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use crate::store::error::OpenError;
+use crate::store::io::Io;
 
 const LOCK: &str = "lock";
 /// RocketMQ's marker: it is there while a broker runs, and after one that did not stop cleanly.
@@ -36,14 +37,17 @@ impl DirLock {
         self.dir.join(ABORT).exists()
     }
 
-    /// Marks a run that has begun.
-    pub fn mark(&self) -> Result<(), OpenError> {
+    /// Marks a run that has begun. Durable before the first append: an unmarked directory is not searched for what a power
+    /// cut left behind the log's end.
+    pub fn mark(&self, io: &dyn Io) -> Result<(), OpenError> {
         let path = self.dir.join(ABORT);
-        std::fs::write(&path, std::process::id().to_string()).map_err(OpenError::io("write", &path))
+        // Empty: that it is there says it all, and a full disk does not hinder a start.
+        let marked = io.create(&path).and_then(|_| io.sync_dir(&self.dir));
+        marked.map_err(OpenError::io("create", &path))
     }
 
     /// Marks a run that has ended cleanly.
-    pub fn unmark(&self) -> std::io::Result<()> {
-        std::fs::remove_file(self.dir.join(ABORT))
+    pub fn unmark(&self, io: &dyn Io) -> std::io::Result<()> {
+        io.remove(&self.dir.join(ABORT))
     }
 }

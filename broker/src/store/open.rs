@@ -46,7 +46,7 @@ pub fn open(options: Options) -> Result<(Arc<Shared>, Threads), OpenError> {
     let lock = DirLock::take(&options.dir)?;
     let counters = Arc::new(Counters::default());
     let opened = recovery::open(&options, lock.was_aborted(), &counters)?;
-    lock.mark()?;
+    lock.mark(&*options.io)?;
 
     let end = opened.built.offset;
     let io = Arc::clone(&options.io);
@@ -135,7 +135,7 @@ impl Threads {
             None => shared.log.progress.fail("the store is closed".into()),
         }
         checkpointed?;
-        Ok(self.lock.unmark()?)
+        Ok(self.lock.unmark(&*shared.options.io)?)
     }
 
     /// Ends without writing anything more, as a crash would.

@@ -177,6 +177,10 @@ impl Reading<'_> {
             },
         };
         let Some(bytes) = segment.view(from, to) else { return Taken::Wrong };
+        // Entries that an earlier process wrote may have changed at rest; a wrong tag would hide the message from its readers.
+        if from < self.shared.checked_from && !self.is_entry_of(bytes, entry) {
+            return Taken::Wrong;
+        }
         if !accept(entry.tag_hash, bytes) {
             return Taken::Yes;
         }
@@ -216,6 +220,10 @@ impl Reading<'_> {
                 || RecordView::parse(bytes).is_ok_and(|record| {
                     record.topic == &**self.queue.topic() && (!unchecked || record.verify().is_ok())
                 }))
+    }
+
+    fn is_entry_of(&self, bytes: &[u8], entry: QueueEntry) -> bool {
+        RecordView::parse(bytes).is_ok_and(|record| self.shared.derived.entry_of(&record) == entry)
     }
 
     fn heal(&self, offset: u64) -> bool {

@@ -23,7 +23,7 @@ use crate::store::io::{Io, write_all_at};
 use crate::store::options::{OnHole, Options};
 use crate::store::queues::Queues;
 use crate::store::repair;
-use crate::store::scan::{self, Trust};
+use crate::store::scan::{self, Step, Trust};
 use crate::store::segment::{Segment, file_base, file_name};
 use crate::store::segments::Segments;
 use crate::store::stats::Counters;
@@ -92,14 +92,28 @@ pub fn open(options: &Options, aborted: bool, counters: &Arc<Counters>) -> Resul
 fn fits(checkpoint: &Checkpoint, segments: &Segments, options: &Options) -> bool {
     let inside = checkpoint.offset >= segments.start() && checkpoint.offset <= segments.end();
     let same = checkpoint.witness.is_none_or(|(at, sum)| {
-        let found = segments.with_record(at, checkpoint.offset, |record| checksum(record.bytes));
-        at < segments.start() || found == Ok(sum)
+        at < segments.start()
+            || match sound_record(segments, at, checkpoint.offset) {
+                Some(found) => found == sum,
+                // Damaged at rest, if its end is still one.
+                None => is_bad(segments, at) && !is_bad(segments, checkpoint.offset),
+            }
     });
     let fits = inside && same && checkpoint.queue_file_entries == options.queue_file_entries;
     if !fits {
         tracing::warn!("the checkpoint does not fit the log: the log is read from its beginning");
     }
     fits
+}
+
+fn sound_record(segments: &Segments, at: u64, end: u64) -> Option<u32> {
+    let sound = |record: &RecordView<'_>| record.verify().is_ok().then(|| checksum(record.bytes));
+    segments.with_record(at, end, sound).ok().flatten()
+}
+
+fn is_bad(segments: &Segments, at: u64) -> bool {
+    let bad = |segment: &Segment| matches!(scan::step(segment, at, segment.end(), Trust::Checksum), Step::Bad(_));
+    segments.find(at).is_some_and(|segment| bad(&segment))
 }
 
 struct Recovery<'a> {
@@ -140,7 +154,8 @@ impl Recovery<'_> {
             (None, _) => None,
             (Some(size), mark) => {
                 let io = || Arc::clone(&options.io);
-                let opened = mark.map_or(Ok(None), |mark: &IndexMark| Index::open(io(), index_dir.clone(), size, mark));
+                let open = |mark: &IndexMark| Index::open(io(), index_dir.clone(), size, mark, self.aborted);
+                let opened = mark.map_or(Ok(None), open);
                 match opened.map_err(OpenError::io("open", &index_dir))? {
                     Some(index) => Some(index),
                     None => {

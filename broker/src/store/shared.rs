@@ -51,15 +51,31 @@ impl Shared {
         let (mut low, mut high) = (cached, queue.max());
         while low < high {
             let middle = low.midpoint(high);
-            match self.entry(queue, middle) {
-                Some(entry) if !entry.is_blank() && entry.physical_offset >= min_physical => high = middle,
-                Some(_) => low = middle + 1,
-                // Unreadable now: rather offer too much than hide messages.
-                None => return cached,
+            // An offset that a hole in the log left blank says nothing about those before it: the next message does.
+            let mut at = middle;
+            let is_kept = loop {
+                match self.entry(queue, at) {
+                    Some(entry) if entry.is_blank() && at + 1 < high => at += 1,
+                    Some(entry) => break entry.is_blank() || entry.physical_offset >= min_physical,
+                    // Unreadable now: rather offer too much than hide messages.
+                    None => return cached,
+                }
+            };
+            if is_kept || at > cached && self.is_out_of_order(queue, at, min_physical) {
+                high = middle;
+            } else {
+                low = at + 1;
             }
         }
         queue.set_min(low, min_physical);
         low
+    }
+
+    /// Whether an entry that leads before the log's beginning was wrong, as the one before it shows, and no longer is.
+    fn is_out_of_order(&self, queue: &Arc<Queue>, offset: u64, min_physical: u64) -> bool {
+        let before = offset.checked_sub(1).and_then(|before| self.entry(queue, before));
+        let is_kept = before.is_some_and(|entry| !entry.is_blank() && entry.physical_offset >= min_physical);
+        is_kept && self.heal(queue, offset, &|| self.entry_is_right(queue, offset))
     }
 
     /// An entry of a queue, mended if it was never written.
@@ -90,6 +106,7 @@ impl Shared {
                 && record.topic == &**queue.topic()
                 && record.queue_id == queue.id()
                 && record.queue_offset == offset
+                && self.derived.entry_of(record) == entry
                 && record.verify().is_ok()
         };
         self.log.segments.with_record(entry.physical_offset, confirmed, matches) == Ok(true)

@@ -6,6 +6,7 @@ use crate::store::checkpoint::{self, Checkpoint};
 use crate::store::error::OpenError;
 use crate::store::identity;
 use crate::store::lock::DirLock;
+use crate::store::open::ignore_missing;
 use crate::store::options::Options;
 use crate::store::recovery::load_segments;
 use crate::store::scan;
@@ -19,10 +20,12 @@ pub fn truncate(options: &Options, to: u64) -> Result<u64, OpenError> {
     let lock = DirLock::take(&options.dir)?;
     let io = &*options.io;
     let segments = load_segments(options, &options.dir.join("commitlog"))?;
-    lock.mark()?;
+    lock.mark(io)?;
     if Checkpoint::load(&options.dir).is_some_and(|checkpoint| checkpoint.offset > to) {
-        let path = options.dir.join(checkpoint::FILE);
-        io.remove(&path).map_err(OpenError::io("remove", &path))?;
+        for name in checkpoint::FILES {
+            let path = options.dir.join(name);
+            io.remove(&path).or_else(ignore_missing).map_err(OpenError::io("remove", &path))?;
+        }
         io.sync_dir(&options.dir).map_err(OpenError::io("flush", &options.dir))?;
     }
     let mut cut = 0;
@@ -51,7 +54,8 @@ pub fn set_aside(options: &Options) -> Result<std::path::PathBuf, OpenError> {
     let old = options.dir.join(format!("orbitmq.old-{number}"));
     std::fs::create_dir_all(&old).map_err(OpenError::io("create", &old))?;
     // The log goes last: until then the next opening finds the whole of it and the cut is done again.
-    for name in [identity::FILE, checkpoint::FILE, checkpoint::PEER_FILE, "index", "consumequeue", "commitlog"] {
+    let [checkpoint, copy] = checkpoint::FILES;
+    for name in [identity::FILE, checkpoint, copy, checkpoint::PEER_FILE, "index", "consumequeue", "commitlog"] {
         let from = options.dir.join(name);
         match options.io.rename(&from, &old.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -36,6 +36,8 @@ const CHECKSUM_LEN: usize = 20;
 const CHECKSUM_HEAD: &[u8; 9] = b"__CRC32#\x01";
 const CHECKSUM_BLANK: &[u8; CHECKSUM_LEN] = b"__CRC32#\x010000000000\x02";
 const VALUE_END: u8 = 2;
+/// Wrong bytes in the checksum's name up to which it is taken for one that was damaged.
+const CHECKSUM_DAMAGE: usize = 2;
 
 /// Why bytes are not a record, or a message cannot become one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -348,12 +350,18 @@ impl<'a> RecordView<'a> {
     /// Checks the body's checksum and, where the record carries it, that of the whole record.
     pub fn verify(&self) -> Result<(), RecordError> {
         if let Some((covered, tail)) = self.bytes.split_last_chunk::<CHECKSUM_LEN>()
-            && tail.starts_with(CHECKSUM_HEAD)
-            && tail.ends_with(&[VALUE_END])
             && self.properties.len() >= CHECKSUM_LEN
         {
-            let stored = stored_checksum(tail).ok_or(RecordError::Field("checksum (ten digits are expected)"))?;
-            agree("whole", stored, checksum(covered))?;
+            match checksum_damage(tail) {
+                0 => {
+                    let stored =
+                        stored_checksum(tail).ok_or(RecordError::Field("checksum (ten digits are expected)"))?;
+                    agree("whole", stored, checksum(covered))?;
+                }
+                // Else a flipped bit in the name would make a record that needs no checksum.
+                1..=CHECKSUM_DAMAGE => return Err(RecordError::Field("checksum (its name is damaged)")),
+                _ => {}
+            }
         }
         // RocketMQ leaves the field of an empty body as it comes, hence no check of nothing.
         if self.body.is_empty() { Ok(()) } else { agree("body", self.body_crc, checksum(self.body)) }
@@ -364,6 +372,12 @@ impl<'a> RecordView<'a> {
     pub fn property(&self, name: &str) -> Option<&'a str> {
         property::get(self.properties, name)
     }
+}
+
+/// Bytes in which the end of a record differs from the form of a checksum.
+fn checksum_damage(tail: &[u8; CHECKSUM_LEN]) -> usize {
+    let name = tail.iter().zip(CHECKSUM_HEAD).filter(|(found, right)| found != right).count();
+    name + usize::from(!tail.ends_with(&[VALUE_END]))
 }
 
 /// The address without IPv6's disguise of IPv4: not every client reads IPv6.

@@ -16,6 +16,7 @@ use crate::controller::state::Reign;
 const ROUNDS: u32 = 3;
 
 const GATHER: Duration = Duration::from_millis(5);
+const LONGEST_ROUND: Duration = Duration::from_secs(1);
 
 type Confirmed = Result<Reign, ControllerError>;
 
@@ -64,8 +65,10 @@ impl Confirm {
             let number = self.came.load(Ordering::SeqCst);
             let outcome = tokio::select! {
                 () = stop.cancelled() => break,
-                outcome = round(raft) => outcome,
+                outcome = tokio::time::timeout(LONGEST_ROUND, round(raft)) => outcome,
             };
+            // A leader that loses its quorum before its first entry is agreed on would wait for that.
+            let outcome = outcome.unwrap_or(Err(ControllerError::NotLeader(None)));
             drop(self.done.send_replace((number, outcome)));
         }
         drop(self.done.send_replace((u64::MAX, Err(ControllerError::Stopping))));

@@ -65,8 +65,7 @@ pub async fn run(controller: Arc<Controller>) {
 
 /// Who is to be master now; `None`: nothing is to be done.
 fn decide(name: &Name, group: &Group, leases: &Leases, now: Instant) -> Option<Option<Process>> {
-    let in_office = group.master.is_some_and(|master| leases.in_office(name, master, now));
-    if in_office || leases.is_deposed(name) {
+    if leases.in_office(name, group, now) || leases.is_deposed(name) {
         return None;
     }
     let best = best(name, group, leases, now);
@@ -151,7 +150,7 @@ impl Controller {
                     format!("an election in group {name} is under way: look again"),
                 ));
             }
-            Ok((election, group.master.map(|master| leases.stops(&name, master))))
+            Ok((election, group.master.map(|master| leases.stops(&name, group, master))))
         })?;
         // The old master hears nothing good from now on, but may not hear anything at all: its lease has to end.
         if let Some(stops) = stops {
@@ -184,7 +183,7 @@ fn operators_election(
     now: Instant,
 ) -> Result<Election, ControllerError> {
     let Some(id) = chosen else {
-        if let Some(master) = group.master.filter(|master| leases.in_office(name, *master, now)) {
+        if let Some(master) = group.master.filter(|_| leases.in_office(name, group, now)) {
             let remark =
                 format!("member {} is master of {name} and alive: name the member that is to replace it", master.id);
             return Err(ControllerError::refused(response::CONTROLLER_MASTER_STILL_EXIST, remark));

@@ -50,8 +50,19 @@ pub struct Seen {
     pub log: (i32, u64),
     /// Its store; 0: it never told.
     pub store: u64,
+    /// The mastership that it does not take up.
+    idle: Option<Idle>,
     /// Incarnations of the member that have certainly ended; a renewal of theirs was under way for long.
     ended: Vec<u64>,
+}
+
+/// A mastership that is not taken up: its master is told of it with every renewal, and renews without that epoch.
+#[derive(Debug, Clone, Copy)]
+struct Idle {
+    epoch: i32,
+    since: Instant,
+    /// The last renewal that was answered with it.
+    granted: Instant,
 }
 
 /// Why a renewal does not count.
@@ -134,25 +145,53 @@ impl Leases {
         if let Some((other, address)) = known
             && other != process
             && address != renewal.address
-            && at <= self.over(before.as_ref())
+            && at <= self.over(before.as_ref().map(|seen| seen.at))
         {
             return Err(NotRenewed::Elsewhere(address));
         }
         let mut ended = Vec::new();
+        let mut idle = None;
         if let Some(seen) = before {
             if seen.at > at {
                 // A later one overtook it.
                 return Ok(());
             }
-            ended = seen.ended;
+            (ended, idle) = (seen.ended, seen.idle);
             if seen.process != process {
                 ended.push(seen.process.incarnation);
             }
         }
+        let idle = self.idle(group, renewal, idle, at);
         let log = (renewal.log_epoch, renewal.log_end);
-        let seen = Seen { at, process, address: renewal.address.clone(), log, store: renewal.store, ended };
+        let seen = Seen { at, process, address: renewal.address.clone(), log, store: renewal.store, idle, ended };
         self.seen.entry(name.clone()).or_default().insert(renewal.id, seen);
         Ok(())
+    }
+
+    /// The mastership that the sender of a renewal does not take up, if it is such a one.
+    fn idle(&self, group: Option<&Group>, renewal: &Renewal, before: Option<Idle>, at: Instant) -> Option<Idle> {
+        let process = Process { id: renewal.id, incarnation: renewal.incarnation };
+        let group = group.filter(|group| group.master == Some(process) && group.epoch != renewal.epoch)?;
+        let begins = Idle { epoch: group.epoch, since: at, granted: at };
+        let idle = before.filter(|idle| idle.epoch == group.epoch).unwrap_or(begins);
+        Some(if self.is_too_long(idle, at) { idle } else { Idle { granted: at, ..idle } })
+    }
+
+    fn is_too_long(&self, idle: Idle, now: Instant) -> bool {
+        now > idle.since + self.terms.until_deposed()
+    }
+
+    /// When the master of the group was last told to be one, if it has not taken that up for so long that its lease is no
+    /// longer extended.
+    fn given_up(&self, seen: &Seen, group: &Group) -> Option<Instant> {
+        let idle = seen.idle.filter(|idle| idle.epoch == group.epoch && self.is_too_long(*idle, seen.at))?;
+        Some(idle.granted)
+    }
+
+    /// Whether the master of the group has not taken that up for so long that it must no longer be told to be one.
+    pub fn idles(&self, name: &Name, group: &Group) -> bool {
+        let seen = group.master.and_then(|master| self.seen_of(name, master.id).filter(|seen| seen.process == master));
+        seen.is_some_and(|seen| self.given_up(seen, group).is_some())
     }
 
     /// Notes at `at` another sign of life of the master, which its epoch proves to be the elected process.
@@ -169,12 +208,13 @@ impl Leases {
             address: group.members.get(&master.id).map(|member| member.address.clone()).unwrap_or_default(),
             log: (0, 0),
             store: 0,
+            idle: None,
             ended: Vec::new(),
         });
         if seen.process != master {
             return Err(NotRenewed::Ended);
         }
-        seen.at = seen.at.max(at);
+        (seen.at, seen.idle) = (seen.at.max(at), None);
         Ok(())
     }
 
@@ -182,23 +222,22 @@ impl Leases {
         self.seen.get(name)?.get(&id)
     }
 
-    /// When the lease of a process with this last renewal, or with none under this leadership, is over with its margin.
-    fn over(&self, seen: Option<&Seen>) -> Instant {
-        seen.map_or(self.since, |seen| seen.at.max(self.since)) + self.terms.until_deposed()
+    /// When a lease that began at `at`, or that no one saw begin under this leadership, is over with its margin.
+    fn over(&self, at: Option<Instant>) -> Instant {
+        at.map_or(self.since, |at| at.max(self.since)) + self.terms.until_deposed()
     }
 
-    /// Whether this master may still be acknowledging.
-    pub fn in_office(&self, name: &Name, master: Process, now: Instant) -> bool {
-        match self.seen_of(name, master.id) {
-            Some(seen) if seen.process == master => now <= self.over(Some(seen)),
-            Some(seen) if seen.ended.contains(&master.incarnation) => false,
-            _ => now <= self.over(None),
-        }
+    /// Whether the master of the group may still be acknowledging.
+    pub fn in_office(&self, name: &Name, group: &Group, now: Instant) -> bool {
+        let Some(master) = group.master else { return false };
+        let replaced = self.seen_of(name, master.id).is_some_and(|seen| seen.ended.contains(&master.incarnation));
+        !replaced && now <= self.stops(name, group, master)
     }
 
-    /// When this master stops if it hears from nobody any more.
-    pub fn stops(&self, name: &Name, master: Process) -> Instant {
-        self.over(self.seen_of(name, master.id).filter(|seen| seen.process == master))
+    /// When this master of the group stops if it is told nothing any more.
+    pub fn stops(&self, name: &Name, group: &Group, master: Process) -> Instant {
+        let seen = self.seen_of(name, master.id).filter(|seen| seen.process == master);
+        self.over(seen.map(|seen| self.given_up(seen, group).unwrap_or(seen.at)))
     }
 
     /// A member that has renewed within its lease.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use openraft::{BasicNode, SnapshotPolicy};
 use orbitmq_common::protocol::body::controller::{GroupView, Renewal, SetChange};
+use orbitmq_common::protocol::code::response;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -182,7 +183,7 @@ impl Controller {
         }
     }
 
-    /// The leader as this member knows it, unless it knows none or only itself without a quorum.
+    /// The leader as this member knows it.
     pub fn leader(&self) -> Option<(u64, String)> {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
@@ -251,26 +252,26 @@ impl Controller {
     /// The master says who has everything. Its epoch proves that it is the process that was elected.
     pub async fn change_set(&self, change: SetChange) -> Result<GroupView, ControllerError> {
         let heard = Instant::now();
-        self.check_leads()?;
+        self.confirmed().await?;
         let name = Name::new(&change.cluster, &change.broker);
         let master = self.with_group(&name, |leases, group| {
-            let master = group.and_then(|group| group.master.filter(|master| master.id == change.master));
-            if let (Some(group), Some(master)) = (group, master) {
-                leases.master_speaks(&name, group, master, heard)?;
-            }
-            Ok::<_, ControllerError>(master)
+            let Some(group) = group.filter(|group| group.epoch == change.epoch) else { return Ok(None) };
+            let Some(master) = group.master.filter(|master| master.id == change.master) else { return Ok(None) };
+            let noted = leases.master_speaks(&name, group, master, heard).map(|()| Some(master));
+            noted.map_err(|error| ControllerError::refused(response::CONTROLLER_INVALID_MASTER, error.to_string()))
         })?;
         self.write_soon(Change::SetInSync(change)).await?;
         self.view(&name, master)
     }
 
-    /// The group as the one who asks may know it: who is being replaced, or was another process, is not told to be master.
+    /// The group as the one who asks may know it: who is being replaced, was another process, or does not take up its mastership
+    /// is not told to be master.
     fn view(&self, name: &Name, asking: Option<Process>) -> Result<GroupView, ControllerError> {
         let (view, vacant) = self.with_group(name, |leases, group| {
             let group = group.ok_or_else(|| unknown_group(name))?;
             let mut view = group.view(leases.terms().lease_ms());
             let follows = |master: Process| asking.is_some_and(|asking| asking.id == master.id && asking != master);
-            if leases.is_deposed(name) || group.master.is_some_and(follows) {
+            if leases.is_deposed(name) || leases.idles(name, group) || group.master.is_some_and(follows) {
                 view.master = None;
             }
             let vacant = view.master.is_none();

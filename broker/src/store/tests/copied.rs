@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use crate::store::Store;
 use crate::store::error::{AppendError, CopyError};
+use crate::store::options::Options;
 use crate::store::tests::support::*;
 use crate::store::truncate;
 
@@ -43,6 +44,18 @@ fn feed(store: &Store, bytes: &[u8], sizes: &[usize]) -> Result<(), CopyError> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_piece_that_ends_with_a_segment_needs_no_next_one() {
+    let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
+    let master = written(from.path(), 150);
+    // No space is reserved ahead, hence no segment made before it is needed.
+    let slave = Store::open(Options { reserve_ahead: 0, ..small(to.path()) }).unwrap();
+    let segment = usize::try_from(master.segment_size()).unwrap();
+    feed(&slave, &log(&master)[..segment], &[segment]).unwrap();
+    settle(&slave);
+    assert_eq!((slave.flushed(), slave.poisoned()), (master.segment_size(), None));
 }
 
 proptest! {

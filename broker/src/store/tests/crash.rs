@@ -128,7 +128,7 @@ fn records_behind_a_torn_one_do_not_come_back() {
     let behind = put(&store, "t", 0, b"never acknowledged");
     settle(&store);
     drop(store);
-    std::fs::remove_file(dir.path().join("orbitmq.checkpoint")).ok();
+    forget_checkpoint(dir.path());
     damage(dir.path(), 0, torn.physical_offset + 100, b"\xff\xff");
     let store = open(dir.path());
     assert_eq!(store.max_offset("t", 0), 1);
@@ -168,6 +168,28 @@ fn a_hole_before_sound_segments_is_refused_or_skipped() {
     let offsets: Vec<u64> = drain(&store, "t", 0).iter().map(|found| found.0).collect();
     assert!(offsets.iter().copied().eq((0..200).filter(|offset| *offset != 10)));
     assert_eq!(put(&store, "t", 0, b"x").queue_offset, 200);
+}
+
+#[test]
+fn a_hole_hides_no_older_messages() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    let body = vec![7; 1_000];
+    let places: Vec<_> = (0..200).map(|_| put(&store, "t", 0, &body)).collect();
+    settle(&store);
+    drop(store);
+    // Half of the queue, so that a search for its first message meets blank offsets first.
+    for place in &places[60..140] {
+        damage(
+            dir.path(),
+            place.physical_offset - place.physical_offset % 65_536,
+            place.physical_offset + 500,
+            b"damage",
+        );
+    }
+    let store = Store::open(Options { on_hole: OnHole::Skip, ..small(dir.path()) }).unwrap();
+    assert_eq!(store.min_offset("t", 0), 0);
+    assert_eq!(drain(&store, "t", 0).len(), 120);
 }
 
 #[test]

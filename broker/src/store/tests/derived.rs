@@ -3,11 +3,16 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use orbitmq_common::message::record::RecordView;
 
 use crate::store::Store;
 use crate::store::checkpoint::{Checkpoint, FILE};
+use crate::store::index::{Index, KeyQuery};
+use crate::store::index_file::Key;
+use crate::store::io::{Disk, Io};
+use crate::store::options::IndexSize;
 use crate::store::search::KeySearch;
 use crate::store::tests::support::*;
 
@@ -134,7 +139,7 @@ fn without_any_derived_file_everything_is_found() {
     assert_holds(&store, &expected);
     assert_indexed(&store, 900);
     drop(store);
-    std::fs::remove_file(dir.path().join(FILE)).unwrap();
+    forget_checkpoint(dir.path());
     let store = open(dir.path());
     assert_holds(&store, &expected);
     assert_indexed(&store, 900);
@@ -187,8 +192,96 @@ fn a_deleted_topic_stays_deleted_and_begins_again() {
     assert_eq!(drain(&store, "gone", 0), [(0, b"new".to_vec())]);
     drop(store);
     // With nothing but the log, the later life of the topic counts.
-    std::fs::remove_file(dir.path().join(FILE)).unwrap();
+    forget_checkpoint(dir.path());
     let store = open(dir.path());
     assert_eq!(drain(&store, "gone", 0), [(0, b"new".to_vec())]);
     assert_eq!(drain(&store, "kept", 0).len(), 100);
+}
+
+#[test]
+fn a_checkpoint_flushes_every_index_file_that_changed() {
+    let dir = tempdir().unwrap();
+    let disk = Arc::new(FaultyDisk::recording());
+    let store = open_on(dir.path(), &disk);
+    // So many keys that several files fill up between two checkpoints.
+    fill(&store, 900, &mut Expected::new());
+    settle(&store);
+    {
+        let _chores = store.shared.chores.lock();
+        crate::store::keeper::make_checkpoint(&store.shared).unwrap();
+    }
+    let changes = disk.changes.as_ref().unwrap().lock();
+    let all = files(dir.path(), "/index/");
+    assert!(all.len() > 3, "the files fill up");
+    for file in all {
+        let last = |what: &dyn Fn(&Change) -> bool| changes.iter().rposition(what);
+        let written = last(&|change| matches!(change, Change::Write(path, ..) if *path == file));
+        let synced = last(&|change| matches!(change, Change::Sync(path) if *path == file));
+        assert!(written < synced, "{} is flushed", file.display());
+    }
+}
+
+#[test]
+fn keys_of_a_future_that_a_crash_undid_hide_no_older_ones() {
+    let dir = tempdir().unwrap();
+    let size = IndexSize { slots: 7, entries: 100 };
+    let io: Arc<dyn Io> = Arc::new(Disk);
+    let key = |hash| Key { hash, physical_offset: u64::from(hash), store_timestamp: 1 };
+    let index = Index::create(Arc::clone(&io), dir.path().to_owned(), size).unwrap();
+    index.put(key(3));
+    index.merge(u64::MAX).unwrap();
+    let mark = index.sync().unwrap();
+    // This key leads back to the first one, and is lost; another takes its place.
+    index.put(key(10));
+    index.merge(u64::MAX).unwrap();
+    for (round, hash) in [(0, 4), (1, 17)] {
+        let index = Index::open(Arc::clone(&io), dir.path().to_owned(), size, &mark, true).unwrap().unwrap();
+        index.put(key(hash));
+        index.merge(u64::MAX).unwrap();
+        let mut found = Vec::new();
+        let query = KeyQuery { hash: 3, begin: 0, end: i64::MAX };
+        let mut note = |physical| {
+            found.push(physical);
+            true
+        };
+        index.find(query, &mut note).unwrap();
+        assert_eq!(found, [3], "round {round}");
+    }
+}
+
+#[test]
+fn a_wrong_tag_in_a_queue_file_is_healed() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, "t", 0, b"first");
+    put(&store, "t", 0, b"second");
+    settle(&store);
+    store.close().unwrap();
+    drop(store);
+    let queue = files(dir.path(), "consumequeue/t/0/").remove(0);
+    OpenOptions::new().write(true).open(queue).unwrap().write_all_at(b"\x01", 12).unwrap();
+    let store = open(dir.path());
+    let red = orbitmq_common::message::property::tag_hash("red");
+    let read = store.read("t", 0, 0, ALL, &mut |hash, _| hash == red);
+    assert_eq!(contents(&read).len(), 2);
+}
+
+#[test]
+fn a_damaged_checkpoint_brings_no_deleted_topic_back() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, "gone", 0, b"first");
+    put(&store, "t", 0, b"second");
+    settle(&store);
+    store.delete_topic("gone");
+    drop(store);
+    for name in crate::store::checkpoint::FILES {
+        let path = dir.path().join(name);
+        let sound = std::fs::read(&path).unwrap();
+        std::fs::write(&path, b"damaged").unwrap();
+        let store = open(dir.path());
+        assert_eq!((store.max_offset("gone", 0), store.max_offset("t", 0)), (0, 1));
+        drop(store);
+        std::fs::write(&path, sound).unwrap();
+    }
 }

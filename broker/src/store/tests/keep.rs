@@ -40,7 +40,7 @@ fn retention_by_bytes_moves_the_smallest_offsets() {
     drop(store);
     for without_checkpoint in [false, true] {
         if without_checkpoint {
-            std::fs::remove_file(dir.path().join("orbitmq.checkpoint")).unwrap();
+            forget_checkpoint(dir.path());
         }
         let store = Store::open(options.clone()).unwrap();
         assert_eq!((store.min_offset("t", 0), store.max_offset("t", 0)), (min, 400));
@@ -138,4 +138,30 @@ fn many_queues_share_few_descriptors() {
     let store = Store::open(small(dir.path())).unwrap();
     assert_eq!(store.topics().len(), 500);
     assert_eq!(drain(&store, "topic-77", 0), [(0, vec![0]), (1, vec![1])]);
+}
+
+#[test]
+fn a_wrong_entry_does_not_hide_the_messages_before_it() {
+    let dir = tempdir().unwrap();
+    let options = Options { retention: Retention { max_bytes: Some(200_000), ..NEVER }, ..small(dir.path()) };
+    let store = Store::open(options.clone()).unwrap();
+    let body = vec![1; 1_000];
+    for _ in 0..400 {
+        put(&store, "t", 0, &body);
+    }
+    settle(&store);
+    expire(&store.shared).unwrap();
+    let (min, max) = (store.min_offset("t", 0), store.max_offset("t", 0));
+    assert!(min > 0);
+    store.close().unwrap();
+    drop(store);
+    // Every entry in turn leads before the log's beginning; of the first message nothing could tell.
+    for offset in (min + 1..max).step_by(7) {
+        let file = dir.path().join(format!("consumequeue/t/0/{:020}", offset / 50 * 50 * 20));
+        let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0; 8], (offset as u64 % 50) * 20).unwrap();
+        let store = Store::open(options.clone()).unwrap();
+        assert_eq!(store.min_offset("t", 0), min, "entry {offset}");
+        store.close().unwrap();
+    }
 }

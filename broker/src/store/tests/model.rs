@@ -90,7 +90,10 @@ fn run(steps: &[Step]) {
                 model.retain(|key, _| key.0 != topic);
             }
             Step::WriteOut => store.shared.derived.write_out(u64::MAX).unwrap(),
-            Step::Checkpoint => make_checkpoint(&store.shared).unwrap(),
+            Step::Checkpoint => {
+                let _chores = store.shared.chores.lock();
+                make_checkpoint(&store.shared).unwrap();
+            }
             Step::Rest => store.shared.derived.queues.all().iter().for_each(|queue| queue.rest()),
             Step::Close | Step::Crash => {
                 settle(&store);

@@ -109,7 +109,6 @@ fn lay_out(image: &Image, from: &Path, to: &Path) {
         std::fs::create_dir_all(target.parent().expect("parent")).expect("directory");
         std::fs::write(target, &platter.safe).expect("write");
     }
-    std::fs::write(to.join("abort"), "").expect("write");
 }
 
 fn options(dir: &Path, disk: &Arc<FaultyDisk>, flush: Flush) -> Options {

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::store::Store;
+use crate::store::checkpoint;
 use crate::store::io::Io;
 use crate::store::log::Appended;
 use crate::store::options::{IndexSize, Options};
@@ -108,6 +109,13 @@ pub fn drain(store: &Store, topic: &str, queue_id: u32) -> Vec<(u64, Vec<u8>)> {
         at = page.next_offset;
     }
     all
+}
+
+/// Removes the checkpoint, if there is one.
+pub fn forget_checkpoint(dir: &Path) {
+    for name in checkpoint::FILES {
+        std::fs::remove_file(dir.join(name)).ok();
+    }
 }
 
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

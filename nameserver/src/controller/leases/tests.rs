@@ -34,7 +34,7 @@ impl Fixture {
     }
 
     fn in_office(&self, ms: u64) -> bool {
-        self.leases.in_office(&self.name, MASTER, self.at(ms))
+        self.leases.in_office(&self.name, &self.group, self.at(ms))
     }
 
     fn alive(&self, ms: u64) -> bool {
@@ -115,4 +115,26 @@ fn the_outcome_of_a_replacement_counts_under_its_own_leadership() {
     assert!(fixture.leases.is_deposed(&name));
     fixture.leases.settle(&name, Reign { term: 1, leader: 1 });
     assert!(!fixture.leases.is_deposed(&name));
+}
+
+#[test]
+fn a_master_that_does_not_serve_loses_its_lease() {
+    let mut fixture = fixture();
+    fixture.group.epoch = 5;
+    let renew = |fixture: &mut Fixture, epoch: i32, ms: u64| {
+        let renewal = Renewal { id: 1, incarnation: 11, epoch, address: "h:1".to_owned(), ..Renewal::default() };
+        let at = fixture.at(ms);
+        fixture.leases.renew(&fixture.name, Some(&fixture.group), &renewal, at).unwrap();
+        fixture.leases.idles(&fixture.name, &fixture.group)
+    };
+    // It has to learn of its election first.
+    assert!(!renew(&mut fixture, 0, 0) && !renew(&mut fixture, 0, 1_000) && !renew(&mut fixture, 5, 1_100));
+    assert!(!renew(&mut fixture, 0, 2_000) && !renew(&mut fixture, 4, 3_200));
+    // From here on it is told that it is not master, and what it was told before runs out.
+    assert!(renew(&mut fixture, 0, 3_201) && renew(&mut fixture, 0, 4_000));
+    assert!(fixture.in_office(4_400) && !fixture.in_office(4_401) && fixture.alive(4_401));
+    // Its next mastership begins afresh, before it has learnt of it.
+    fixture.group.epoch = 6;
+    assert!(fixture.in_office(4_401));
+    assert!(!renew(&mut fixture, 0, 4_500) && fixture.in_office(5_700));
 }

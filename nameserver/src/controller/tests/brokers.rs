@@ -165,3 +165,18 @@ async fn many_renewals_at_once_share_their_rounds() {
     assert_eq!(cluster.quorum(leader).await.groups.len(), 51);
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_cannot_take_up_an_epoch_is_elected_under_another() {
+    let cluster = Cluster::start_with(1, 2 * LEASE, 1_000).await;
+    assert_eq!(cluster.renew(&renewal(1)).await.epoch, 1);
+    let view =
+        cluster.renew_until(&[&renewal(1)], "another epoch", |view| view.epoch == 2 && view.master.is_some()).await;
+    assert_eq!(master(&view), Some(1));
+    let serving = Renewal { epoch: 2, ..renewal(1) };
+    let began = Instant::now();
+    while began.elapsed() < 4 * LEASE {
+        assert_eq!(cluster.renew(&serving).await.epoch, 2);
+    }
+    cluster.stop().await;
+}

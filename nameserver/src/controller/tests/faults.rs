@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn renewals_go_on_without_the_leader_and_nobody_loses_his_mastership() {
     let mut cluster = Cluster::start_with(3, Duration::from_millis(1_500), 1_000).await;
-    let (first, second) = (renewal(1), renewal(2));
+    let (first, second) = (Renewal { epoch: 1, ..renewal(1) }, renewal(2));
     let view = cluster.renew(&first).await;
     cluster.renew(&second).await;
     assert_eq!(cluster.change_set(&set(&view, &[1, 2])).await.code, response::SUCCESS);

@@ -159,6 +159,7 @@ async fn renewals_that_cannot_be_meant_so_are_refused() {
         (Renewal { broker: String::new(), ..renewal(1) }, "brokerName is empty"),
         (Renewal { ha_address: "nowhere".to_owned(), ..renewal(1) }, "host:port"),
         (Renewal { broker: "x".repeat(300), ..renewal(1) }, "255"),
+        (Renewal { log_epoch: i32::MAX, ..renewal(1) }, "epochs are broken"),
     ] {
         let answer = cluster.ask_leader(kind::CONTROLLER_RENEW, &bad).await;
         assert_eq!(answer.code, response::INVALID_PARAMETER);

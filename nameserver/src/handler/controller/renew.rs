@@ -11,6 +11,9 @@ use crate::handler::{Refusal, identity};
 /// What is kept for ever has bounds.
 const LONGEST: usize = 255;
 
+/// The next epoch is above those that members bring with them; there must be one.
+const GREATEST_EPOCH: i32 = 1_000_000_000;
+
 /// Answers 60010.
 pub async fn renew(controller: &Controller, request: &Frame) -> Result<Frame, Refusal> {
     let renewal: Renewal = relaxed::parse(&request.body)?;
@@ -19,6 +22,9 @@ pub async fn renew(controller: &Controller, request: &Frame) -> Result<Frame, Re
     let texts = [&renewal.cluster, &renewal.broker, &renewal.address, &renewal.ha_address];
     if texts.iter().any(|text| text.len() > LONGEST) {
         return Err(Refusal::invalid(format!("names and addresses have at most {LONGEST} bytes")));
+    }
+    if !(0..GREATEST_EPOCH).contains(&renewal.log_epoch) {
+        return Err(Refusal::invalid(format!("logEpoch {} is none: the store's epochs are broken", renewal.log_epoch)));
     }
     if renewal.id == 0 {
         return Err(Refusal::invalid("id is 0: members of a group that has a controller are numbered from 1 on"));
