@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::report::Output;
-use crate::{bench, broker, controller, dev, group, message, namesrv, send, tail, time, topic};
+use crate::{bench, broker, controller, dev, group, message, migrate, namesrv, send, tail, time, topic};
 
 /// OrbitMQ from the command line: a server for development, administration, messages, load.
 ///
@@ -59,6 +59,9 @@ pub enum Command {
     Tail(tail::Arguments),
     /// Find messages by id or by key.
     Message(message::Arguments),
+    /// From a running Apache RocketMQ master to a broker of ours, and the way back.
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     /// Settings that name servers keep.
     #[command(subcommand)]
     Namesrv(namesrv::Command),

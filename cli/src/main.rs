@@ -9,6 +9,7 @@ mod dev;
 mod failure;
 mod group;
 mod message;
+mod migrate;
 mod namesrv;
 mod report;
 mod send;
@@ -63,6 +64,7 @@ async fn command(arguments: Arguments) -> Result<Report, Failure> {
         Command::Send(send) => send::run(send, session()?).await,
         Command::Tail(tail) => tail::run(tail, session()?, output).await,
         Command::Message(message) => message::run(message, session()?).await,
+        Command::Migrate(migrate) => migrate::run(migrate, session()?, output).await,
         Command::Namesrv(namesrv) => namesrv::run(namesrv, session()?).await,
         Command::Bench(bench) => bench::run(bench, session()?).await,
     }

@@ -82,6 +82,11 @@ impl Session {
         &self.nameservers
     }
 
+    /// How long one answer may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Asks a server and takes any answer, also one that refuses.
     ///
     /// # Errors

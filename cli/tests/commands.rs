@@ -226,3 +226,19 @@ async fn what_is_wrong_is_told() {
         assert!(wrong.contains("error:"), "{wrong}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migration_wants_two_brokers() {
+    let cluster = Cluster::start().await;
+    let broker = cluster.broker();
+    for command in ["check", "watch", "switch", "release"] {
+        let alone = cluster.run(&format!("migrate {command} --to {broker}")).await.failed(1);
+        assert!(alone.contains("registered as the master of 'broker-a' already"), "{alone}");
+        cluster.run(&format!("migrate {command} --to nowhere")).await.failed(2);
+    }
+    let other = cluster.run(&format!("migrate check --to {broker} --name broker-b")).await.failed(1);
+    assert!(other.contains("has the name 'broker-a', not 'broker-b'"), "{other}");
+    let back = cluster.run(&format!("migrate back --to {broker}")).await.ok();
+    assert!(back.contains("brokerName=broker-a\nbrokerId=1\nbrokerRole=SLAVE\n"), "{back}");
+    cluster.stop().await;
+}

@@ -133,8 +133,8 @@ impl Cluster {
             let settings = addresses.settings(plan, node);
             let setup = settings.iter().fold(setup, |setup, (key, value)| setup.set(key, value));
             let setup = plant.into_iter().fold(setup, |setup, name| setup.environment("ORBITMQ_PLANT", name));
-            let daemon = disk.on(setup, &shim).daemon();
-            (node, Machine::new(node, daemon, disk, &net, &world))
+            let setup = shim.connecting_from(disk.on(setup, &shim), net.source(node));
+            (node, Machine::new(node, setup.daemon(), disk, &world))
         };
         let machines = setups.into_iter().map(finish).collect();
         let (hit, failovers, plan) = (HashMap::new(), Vec::new(), plan.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::disk::{Disk, Trouble, Written};
 use super::history::{Death, Moment};
 use super::load::World;
-use super::proxy::{Net, Node};
+use super::proxy::Node;
 use super::schedule::{Fault, Kind};
 use crate::daemon::Daemon;
 
@@ -19,12 +19,13 @@ pub struct Machine {
     node: Node,
     daemon: Daemon,
     disk: Disk,
-    net: Arc<Net>,
     world: Arc<World>,
     /// When the process was started.
     since: Moment,
     /// Whether nobody may wonder that it is gone.
     is_down: bool,
+    /// Whether its disk fails now.
+    is_failing: bool,
     /// Whether only a restart cures what its disk did to it.
     is_poisoned: bool,
 }
@@ -32,9 +33,9 @@ pub struct Machine {
 impl Machine {
     /// One that is not started yet.
     #[must_use]
-    pub fn new(node: Node, daemon: Daemon, disk: Disk, net: &Arc<Net>, world: &Arc<World>) -> Self {
-        let (net, world) = (Arc::clone(net), Arc::clone(world));
-        Self { node, daemon, disk, net, world, since: 0, is_down: true, is_poisoned: false }
+    pub fn new(node: Node, daemon: Daemon, disk: Disk, world: &Arc<World>) -> Self {
+        let world = Arc::clone(world);
+        Self { node, daemon, disk, world, since: 0, is_down: true, is_failing: false, is_poisoned: false }
     }
 
     /// The process and its log.
@@ -59,8 +60,7 @@ impl Machine {
         self.since = self.world.history.now();
         self.daemon.spawn();
         self.is_down = false;
-        self.is_poisoned = false;
-        self.net.is_process(self.node, self.daemon.id());
+        self.is_poisoned = self.is_failing;
     }
 
     /// SIGKILL; with a seed what was not flushed goes as well.
@@ -117,6 +117,7 @@ impl Machine {
         if !begins {
             self.disk.set(Trouble::default());
             if fault.kind == Kind::FailDisk {
+                self.is_failing = false;
                 // Pages whose flush failed may be gone at any time.
                 self.kill((fault.degree & 1 == 0).then_some(fault.degree));
                 self.start();
@@ -130,7 +131,8 @@ impl Machine {
             (_, true) => Trouble { broken_flush: true, ..Trouble::default() },
             (_, false) => Trouble { broken_write: true, broken_flush: true, ..Trouble::default() },
         };
-        self.is_poisoned = trouble.broken_flush || self.is_poisoned;
+        self.is_failing |= trouble.broken_flush;
+        self.is_poisoned |= trouble.broken_flush;
         self.disk.set(trouble);
     }
 
@@ -138,6 +140,7 @@ impl Machine {
     pub fn heal(&mut self) -> Option<String> {
         self.disk.set(Trouble::default());
         self.disk.set_clock(0);
+        self.is_failing = false;
         self.pause(false);
         let ended = !self.daemon.is_running() && !self.is_down && !self.is_poisoned;
         let dropout = ended.then(|| format!("{} ended by itself; {}", self.node, self.daemon.tail()));

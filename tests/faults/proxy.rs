@@ -1,10 +1,10 @@
 //! The network between the nodes of a cluster: one proxy per listening port, one condition per direction of each pair.
 //!
-//! Whoever connects is recognised by its process, so that one advertised address serves all.
+//! Whoever connects is recognised by the address it connects from, so that one advertised address serves all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ type Wire = watch::Sender<Condition>;
 pub struct Net {
     host: Ipv4Addr,
     wires: Mutex<HashMap<(Node, Node), Arc<Wire>>>,
-    processes: Mutex<BTreeMap<Node, u32>>,
+    sources: Mutex<HashMap<IpAddr, Node>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -89,13 +89,17 @@ impl Net {
     /// Proxies listen at this loopback address.
     #[must_use]
     pub fn new(host: Ipv4Addr) -> Arc<Self> {
-        let (wires, processes) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { host, wires, processes, tasks: TaskTracker::new(), stop: CancellationToken::new() })
+        let (wires, sources) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { host, wires, sources, tasks: TaskTracker::new(), stop: CancellationToken::new() })
     }
 
-    /// Tells which process a node is now.
-    pub fn is_process(&self, node: Node, id: u32) {
-        self.processes.lock().insert(node, id);
+    /// An address of its own from which a node is to connect.
+    pub fn source(&self, node: Node) -> Ipv4Addr {
+        let mut sources = self.sources.lock();
+        let number = u32::try_from(sources.len()).unwrap() + 1;
+        let source = Ipv4Addr::from_bits(self.host.to_bits() + number);
+        sources.insert(source.into(), node);
+        source
     }
 
     /// Opens a proxy of a node's port and returns its address.
@@ -106,7 +110,7 @@ impl Net {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
             while let Ok((stream, peer)) = listener.accept().await {
                 let stop = net.stop.clone();
-                let serving = Arc::clone(&net).serve(stream, peer, address, node, real);
+                let serving = Arc::clone(&net).serve(stream, peer, node, real);
                 net.tasks.spawn(stop.run_until_cancelled_owned(serving));
             }
         }));
@@ -143,15 +147,8 @@ impl Net {
         Arc::clone(wires.entry((from, to)).or_insert_with(|| Arc::new(watch::channel(Condition::Open).0)))
     }
 
-    async fn serve(
-        self: Arc<Self>,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        own: SocketAddr,
-        to: Node,
-        real: SocketAddr,
-    ) {
-        let from = self.owner(peer, own);
+    async fn serve(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, to: Node, real: SocketAddr) {
+        let from = self.sources.lock().get(&peer.ip()).copied().unwrap_or(Node::Clients);
         let (there, back) = (self.wire(from, to), self.wire(to, from));
         // The conditions come first, so that nothing held back slips through when one ends.
         let well = tokio::select! {
@@ -164,36 +161,6 @@ impl Net {
             let _ = stream.set_zero_linger();
         }
     }
-
-    /// The node whose process holds the other end of a connection.
-    fn owner(&self, peer: SocketAddr, own: SocketAddr) -> Node {
-        let Some(inode) = inode(peer, own) else { return Node::Clients };
-        let link = format!("socket:[{inode}]");
-        let holds = |id: u32| {
-            let open = std::fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
-            open.into_iter()
-                .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == link.as_str()))
-        };
-        let processes = self.processes.lock().clone();
-        processes.into_iter().find(|(_, id)| holds(*id)).map_or(Node::Clients, |(node, _)| node)
-    }
-}
-
-/// Inode of the socket at `local` that is connected to `remote`.
-fn inode(local: SocketAddr, remote: SocketAddr) -> Option<String> {
-    let table = std::fs::read_to_string("/proc/self/net/tcp").ok()?;
-    let (local, remote) = (hex(local)?, hex(remote)?);
-    table.lines().find_map(|line| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        (words.get(1) == Some(&local.as_str()) && words.get(2) == Some(&remote.as_str()))
-            .then(|| words.get(9).map(|inode| (*inode).to_owned()))?
-    })
-}
-
-/// An address as /proc/net/tcp writes it.
-fn hex(address: SocketAddr) -> Option<String> {
-    let SocketAddr::V4(address) = address else { return None };
-    Some(format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port()))
 }
 
 /// Returns when connections of this wire have to end.
@@ -327,9 +294,12 @@ mod tests {
     async fn whoever_connects_is_recognised() {
         let (net, address) = echo().await;
         let node = Node::Broker(Member { group: 0, id: 2 });
-        net.is_process(node, std::process::id());
+        let source = net.source(node);
         net.set(node, SERVER, Condition::Cut);
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        connected(address).await;
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
         assert!(said(&mut stream, PATIENCE).await.unwrap().is_err());
     }
 }

@@ -13,6 +13,7 @@
  * FSFAULT_CONTROL  a file of eight 64-bit numbers that may change while the program runs: microseconds by which each flush
  *                  and each write of those files is longer, whether flushes and whether writes fail, and milliseconds by
  *                  which the wall clock is off
+ * FSFAULT_SOURCE   a loopback address from which connections to loopback addresses are made: who connects is told by it
  * FSFAULT_RECORD   a file to which each write of those files adds "w OFFSET LENGTH PATH" before it is done, and each flush
  *                  "s NUMBER PATH" before and "e NUMBER PATH" after it has succeeded: what a power cut may take back
  *
@@ -20,15 +21,18 @@
  * enters the kernel by itself, is not seen.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -172,6 +176,21 @@ ssize_t pwritev(int fd, const struct iovec *from, int n, off_t at) {
 ssize_t pwritev64(int fd, const struct iovec *from, int n, off64_t at) {
     REAL(pwritev64);
     return write_fails("pwritev64", fd, length_of(from, n), at) ? -1 : real(fd, from, n, at);
+}
+
+/* An address without a port is kept until the connection needs one, so that ports do not run out. */
+int connect(int fd, const struct sockaddr *to, socklen_t size) {
+    REAL(connect);
+    const char *from = getenv("FSFAULT_SOURCE");
+    struct sockaddr_in source = {.sin_family = AF_INET};
+    int yes = 1, before = errno;
+    if (from && to->sa_family == AF_INET && ntohl(((const struct sockaddr_in *)to)->sin_addr.s_addr) >> 24 == 127 &&
+        inet_pton(AF_INET, from, &source.sin_addr) == 1) {
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
+        bind(fd, (struct sockaddr *)&source, sizeof source);
+        errno = before;
+    }
+    return real(fd, to, size);
 }
 
 /* Clocks that run on are left alone: only what tells the time of day is off. */

@@ -1,5 +1,6 @@
 //! The preloaded library that makes writes and flushes of a daemon's files fail; see `fsfault/fault.c`.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,6 +48,12 @@ impl Shim {
             .environment("FSFAULT_COUNT", "0")
             .environment("FSFAULT_CONTROL", control)
             .environment("FSFAULT_RECORD", record)
+    }
+
+    /// A daemon that makes its connections from a loopback address of its own.
+    #[must_use]
+    pub fn connecting_from(&self, setup: Setup, source: Ipv4Addr) -> Setup {
+        setup.environment("LD_PRELOAD", &self.library).environment("FSFAULT_SOURCE", source.to_string())
     }
 
     /// Begins to count calls.

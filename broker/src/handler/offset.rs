@@ -23,6 +23,7 @@ fn offset_answer(frame: &Frame, offset: i64) -> Frame {
 /// QUERY_CONSUMER_OFFSET (14): the stored offset; for a group without one 0, as long as the queue still has its first message.
 pub fn query(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let header: QueryOffsetRequest<'_> = frame.fields()?;
+    broker.tells_offsets()?;
     let (topic, group) = (header.topic.as_ref(), header.consumer_group.as_ref());
     if let Some(offset) = broker.offsets.get(topic, group, header.queue_id) {
         return Ok(offset_answer(frame, offset));
@@ -78,9 +79,14 @@ pub fn update(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     }
     let broker = Arc::clone(broker);
     Ok(Outcome::later(async move {
-        match settle::settled(&broker, number).await {
+        // A master may have been replaced meanwhile; a slave keeps the offset for the next master.
+        let settled = match settle::settled(&broker, number).await {
+            Ok(()) if broker.role.is_master() => broker.tells_offsets(),
+            other => other.map_err(Refusal::from),
+        };
+        match settled {
             Ok(()) => answer,
-            Err(error) => Refusal::from(error).answer(&answer),
+            Err(refusal) => refusal.answer(&answer),
         }
     }))
 }

@@ -22,6 +22,11 @@ impl Followers {
         });
     }
 
+    /// Whether a member has stored everything up to this change.
+    pub fn has(&self, member: i64, number: u64) -> bool {
+        self.0.borrow().get(&member).is_some_and(|has| *has >= number)
+    }
+
     /// Waits until each of these members has stored everything up to this change. Waits for ever if one does not come.
     pub async fn replicated(&self, number: u64, members: &[i64]) {
         let has = |followers: &HashMap<i64, u64>| {

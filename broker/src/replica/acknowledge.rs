@@ -35,6 +35,22 @@ impl Broker {
         Ok(())
     }
 
+    /// Whether offsets of groups may be told: by the master as long as it surely is that, and by a slave that had its master's
+    /// offsets and hears nothing of it any more. Others may know older ones than were acknowledged.
+    ///
+    /// # Errors
+    /// Ask another broker of the name.
+    pub fn tells_offsets(&self) -> Result<(), Refusal> {
+        if self.role.is_master() {
+            return if self.role.has_lease() { Ok(()) } else { Err(no_lease()) };
+        }
+        if self.role.is_slave() && self.role.is_in_step() && !self.role.is_master_alive() {
+            Ok(())
+        } else {
+            Err(self.not_master())
+        }
+    }
+
     /// The refusal of what only a master does.
     #[must_use]
     pub fn not_master(&self) -> Refusal {

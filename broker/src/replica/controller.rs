@@ -271,6 +271,7 @@ async fn obey(
                 if let Some(copying) = copying.take() {
                     copying.end().await;
                 }
+                broker.role.set_in_step(false);
                 broker.role.set(Role::Slave { master: Some(address.clone()) });
                 *copying = Some(Copying::start(broker, address, view.epoch));
             }

@@ -18,6 +18,7 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     }
     // Nobody is made master in its place: it serves what it has, whether the master is there or not.
     broker.role.set_readable();
+    broker.role.set_in_step(true);
     loop {
         let master = named.borrow_and_update().clone();
         broker.role.set(Role::Slave { master: master.clone() });

@@ -5,7 +5,7 @@
 //!                                            └── from here on nothing is confirmed that it does not have ──┘
 //! ```
 //! A slave counts from the moment it begins to join, and counts until its removal is decided: so whoever is in the set as the
-//! controller knows it has every acknowledged byte.
+//! controller knows it has every acknowledged byte, and every acknowledged change of metadata.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +22,10 @@ pub trait Gate {
     fn freeze(&self) -> u64;
     /// Nothing beyond this is confirmed.
     fn set(&self, ceiling: u64);
+    /// Number of the newest change of metadata.
+    fn newest_change(&self) -> u64;
+    /// Whether a slave has stored all changes of metadata up to this one.
+    fn has_change(&self, member: Member, number: u64) -> bool;
 }
 
 /// A slave as its master sees it.
@@ -38,6 +42,8 @@ pub struct Follower {
     standing: Standing,
     /// What was confirmed without it when it began to join.
     floor: u64,
+    /// Change of metadata up to which others may have been told without it.
+    change: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +126,13 @@ impl InSync {
         gate.set(state.ceiling());
     }
 
+    /// Numbers of the slaves that count: those in the set, and those that are on their way into it.
+    pub fn counting(&self) -> Vec<Member> {
+        let state = self.state.lock();
+        let counting = state.followers.iter().filter(|(_, follower)| follower.standing != Standing::Outside);
+        counting.map(|(member, _)| *member).collect()
+    }
+
     /// Numbers of the slaves in the set.
     pub fn members(&self) -> Vec<Member> {
         self.state.lock().members()
@@ -162,7 +175,7 @@ impl InSync {
                 Standing::InSync | Standing::Proposed => {}
                 Standing::Joining if late => follower.standing = Standing::Outside,
                 Standing::Joining => {
-                    if follower.acked >= follower.floor {
+                    if follower.acked >= follower.floor && gate.has_change(*member, follower.change) {
                         wanted.insert(*member);
                     }
                 }
@@ -170,6 +183,7 @@ impl InSync {
                     follower.standing = Standing::Joining;
                     // What others have been told without it; only beyond that does it hold anything back.
                     follower.floor = gate.freeze();
+                    follower.change = gate.newest_change();
                 }
                 Standing::Outside => {}
             }
@@ -213,7 +227,15 @@ impl InSync {
 
 impl Follower {
     fn unknown(now: Instant) -> Self {
-        Self { address: String::new(), acked: 0, connections: 0, seen: now, standing: Standing::Outside, floor: 0 }
+        Self {
+            address: String::new(),
+            acked: 0,
+            connections: 0,
+            seen: now,
+            standing: Standing::Outside,
+            floor: 0,
+            change: 0,
+        }
     }
 }
 

@@ -44,6 +44,15 @@ impl Gate for Broker {
             self.store.set_ceiling(ceiling);
         }
     }
+
+    fn newest_change(&self) -> u64 {
+        self.db.newest()
+    }
+
+    fn has_change(&self, member: Member, number: u64) -> bool {
+        // Slaves of RocketMQ's do not tell what metadata they have.
+        member < 0 || self.db.followers().has(member, number)
+    }
 }
 
 /// Accepts slaves until `stop`. Whoever comes while this broker is no master is sent away.

@@ -158,6 +158,9 @@ impl Follower<'_> {
         };
         self.broker.db.stored(self.broker.db.newest()).await?;
         let applied = if after.is_some() { 0 } else { number };
+        if after.is_none() {
+            self.broker.role.set_in_step(true);
+        }
         self.reached = Follow { instance, since: number, applied, after, ..Follow::default() };
         Ok(())
     }

@@ -96,7 +96,7 @@ impl Broker {
     #[must_use]
     pub fn in_sync_members(&self) -> Vec<Member> {
         if self.config.store.replicated && self.role.is_master() {
-            self.in_sync.members().into_iter().filter(|member| *member > 0).collect()
+            self.in_sync.counting().into_iter().filter(|member| *member > 0).collect()
         } else {
             Vec::new()
         }

@@ -61,6 +61,8 @@ pub struct RoleState {
     master_alive: AtomicBool,
     /// Whether what is in the log is known to stay there.
     readable: AtomicBool,
+    /// Whether offsets and other metadata are those of the last master that was heard of.
+    in_step: AtomicBool,
 }
 
 impl Default for RoleState {
@@ -74,6 +76,7 @@ impl Default for RoleState {
             restart: watch::Sender::new(None),
             master_alive: AtomicBool::new(false),
             readable: AtomicBool::new(false),
+            in_step: AtomicBool::new(false),
         }
     }
 }
@@ -150,6 +153,16 @@ impl RoleState {
     /// log will be taken back.
     pub fn is_readable(&self) -> bool {
         self.readable.load(Ordering::Acquire)
+    }
+
+    /// Whether metadata are those of the last master that was heard of.
+    pub fn is_in_step(&self) -> bool {
+        self.in_step.load(Ordering::Acquire)
+    }
+
+    /// Notes whether metadata are those of the last master.
+    pub fn set_in_step(&self, in_step: bool) {
+        self.in_step.store(in_step, Ordering::Release);
     }
 
     /// What is in the log stays there.

@@ -12,11 +12,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 struct Log {
     end: Cell<u64>,
     ceiling: Cell<Option<u64>>,
+    /// Changes of metadata, and how many of them slaves have.
+    changes: Cell<u64>,
+    followed: Cell<u64>,
 }
 
 impl Log {
     fn at(end: u64) -> Self {
-        Self { end: Cell::new(end), ceiling: Cell::new(None) }
+        Self { end: Cell::new(end), ..Self::default() }
     }
 
     fn confirmed(&self) -> u64 {
@@ -32,6 +35,14 @@ impl Gate for Log {
 
     fn set(&self, ceiling: u64) {
         self.ceiling.set(Some(ceiling));
+    }
+
+    fn newest_change(&self) -> u64 {
+        self.changes.get()
+    }
+
+    fn has_change(&self, _: i64, number: u64) -> bool {
+        self.followed.get() >= number
     }
 }
 
@@ -51,6 +62,20 @@ fn a_newcomer_holds_back_only_what_came_after_it_began_to_join() {
     assert_eq!(set.copies(), 2);
     set.acked(2, 120, &log);
     assert_eq!(log.confirmed(), 120);
+}
+
+#[test]
+fn a_newcomer_needs_the_metadata_that_were_acknowledged_without_it() {
+    let (set, log, now) = (InSync::default(), Log::at(100), Instant::now());
+    log.changes.set(7);
+    set.connected(2, "there", 100);
+    assert_eq!(set.judge(now, 100, PATIENCE, &log), None);
+    assert_eq!(set.counting(), [2], "changes wait for it from now on");
+    log.changes.set(9);
+    log.followed.set(6);
+    assert_eq!(set.judge(now, 100, PATIENCE, &log), None);
+    log.followed.set(7);
+    assert_eq!(set.judge(now, 100, PATIENCE, &log), Some(vec![2]));
 }
 
 #[test]
