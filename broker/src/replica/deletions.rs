@@ -13,14 +13,16 @@ pub struct Deletions {
 }
 
 impl Deletions {
-    /// Forgets deletions of which the log has nothing left.
+    /// Forgets deletions of which the log has nothing left; the others hold again, should the store have lost its note of them.
     ///
     /// # Errors
     /// The metadata cannot be read.
     pub fn load(store: Arc<Store>, db: Arc<Db>) -> Result<Self, DbError> {
         for (topic, value) in db.load(Tree::Deletions)? {
-            if decode(&value).is_none_or(|upto| upto <= store.min_physical()) {
-                db.remove(Tree::Deletions, topic);
+            let upto = decode(&value).filter(|upto| *upto > store.min_physical());
+            match (std::str::from_utf8(&topic), upto) {
+                (Ok(name), Some(upto)) => store.forget_topic(name, upto),
+                _ => drop(db.remove(Tree::Deletions, topic)),
             }
         }
         Ok(Self { store, db })

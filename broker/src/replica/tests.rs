@@ -15,6 +15,7 @@ use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
 use crate::config::{Acknowledge, Config, RoleSetting};
 use crate::node::Node;
 use crate::replica::role::MasterAddress;
+use crate::store::checkpoint;
 use crate::store::options::IndexSize;
 use crate::store::read::{ReadLimit, ReadStatus};
 
@@ -284,6 +285,13 @@ async fn a_topic_that_was_deleted_is_gone_at_the_slave_and_what_came_after_is_no
     sender.send_all(100, 103).await;
     until("old ones are gone, new ones are there", async || bodies(&slave).len() == 3).await;
     assert_eq!(bodies(&slave), bodies(&master));
+    // So it is after a cut that took the store's own notes with it.
+    slave.stop().await;
+    for note in checkpoint::FILES {
+        std::fs::remove_file(b.path().join(note)).unwrap();
+    }
+    let slave = Node::start(slave_of(&master, b.path(), 1)).await.unwrap();
+    assert_eq!(bodies(&slave).len(), 3);
     // A slave that comes later learns of it too.
     slave.stop().await;
     let c = tempfile::tempdir().unwrap();
