@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
-use crate::config::RoleSetting;
+use crate::config::replication::RoleSetting;
 use crate::replica::role::{MasterAddress, Role};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);

@@ -10,13 +10,12 @@ use orbitmq_common::name;
 use orbitmq_common::net::network::Addresses;
 use orbitmq_common::telemetry::LogFormat;
 
+use crate::config::replication::{Acknowledge, RoleSetting};
 use crate::memory;
 use crate::replica::role::MasterAddress;
 use crate::store::options::Options;
-
-mod replication;
+pub mod replication;
 mod store;
-pub use replication::{Acknowledge, RoleSetting};
 
 const KEYS: [Key; 43] = [
     Key { name: "listen", aliases: &[] },

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orbitmq_broker::store::log::Appended;
+use orbitmq_broker::store::tail::Appended;
 
 use crate::message::Draft;
 use crate::record::Op;

@@ -17,7 +17,7 @@ use orbitmq_common::protocol::header::send::{SendRequest, SendRequestV2, SendRes
 
 use crate::broker::Broker;
 use crate::refusal::Refusal;
-use crate::store::log::Appended;
+use crate::store::tail::Appended;
 
 /// Region named in answers; RocketMQ's default, for clients compare it with their own.
 const REGION: &str = "DefaultRegion";

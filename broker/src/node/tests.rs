@@ -11,7 +11,7 @@ use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::config::RoleSetting;
+use crate::config::replication::RoleSetting;
 use crate::store::options::IndexSize;
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -4,7 +4,7 @@ use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::header::send::MAYBE_STORED;
 
 use crate::broker::Broker;
-use crate::config::Acknowledge;
+use crate::config::replication::Acknowledge;
 use crate::plant::{self, Plant};
 use crate::refusal::Refusal;
 use crate::replica::role::Role;

@@ -12,7 +12,8 @@ use orbitmq_common::protocol::header::admin::TopicRequest;
 use orbitmq_common::protocol::header::replica::{PromoteRequest, PromoteResponse};
 use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
 
-use crate::config::{Acknowledge, Config, RoleSetting};
+use crate::config::Config;
+use crate::config::replication::{Acknowledge, RoleSetting};
 use crate::node::Node;
 use crate::replica::role::MasterAddress;
 use crate::store::checkpoint;

@@ -10,10 +10,11 @@ use parking_lot::Mutex;
 use crate::store::bell::Bell;
 use crate::store::builder::Builder;
 use crate::store::io::{Io, write_all_at};
-use crate::store::log::{Batch, CommitLog, Take};
+use crate::store::log::{CommitLog, Take};
 use crate::store::options::Flush;
 use crate::store::segment::Segment;
 use crate::store::stats::Counters;
+use crate::store::tail::Batch;
 
 /// Brings what was appended to disk, batch after batch.
 ///

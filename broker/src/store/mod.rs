@@ -8,6 +8,7 @@ pub mod bell;
 pub mod builder;
 pub mod checkpoint;
 pub mod copy;
+pub mod deletion;
 pub mod derived;
 pub mod entry;
 pub mod error;
@@ -37,6 +38,7 @@ pub mod segments;
 pub mod shared;
 pub mod space;
 pub mod stats;
+pub mod tail;
 pub mod truncate;
 
 use std::cell::RefCell;
@@ -49,7 +51,6 @@ use orbitmq_common::message::sysflag;
 use parking_lot::Mutex;
 
 use crate::store::error::{AppendError, CloseError, CopyError, OpenError, Poisoned, ReadError};
-use crate::store::log::{Appended, Encoded};
 use crate::store::open::Threads;
 use crate::store::options::Options;
 use crate::store::queue::Queue;
@@ -58,6 +59,7 @@ use crate::store::read::{Accept, Read, ReadLimit, ReadStatus};
 use crate::store::search::{Boundary, KeySearch, Query};
 use crate::store::shared::Shared;
 use crate::store::stats::{Counters, Stats};
+use crate::store::tail::{Appended, Encoded};
 
 /// A message store on one directory. Dropping it without [`Store::close`] is a crash: the next opening recovers.
 #[derive(Debug)]
@@ -111,7 +113,7 @@ impl Store {
             let encoded = Encoded { bytes: &scratch, lengths: &lengths, numbered };
             self.shared.log.append(&queue, encoded, placed)
         });
-        self.count(records.len(), scratch.len(), &result);
+        self.shared.counters.appended(records.len(), scratch.len(), &result);
         if scratch.capacity() <= KEEP_SCRATCH {
             SCRATCH.set(scratch);
         }
@@ -130,19 +132,6 @@ impl Store {
             return Err(AppendError::IllegalTopic { topic: record.topic.to_owned() });
         }
         Ok(queues.get_or_create(record.topic, record.queue_id))
-    }
-
-    fn count(&self, records: usize, bytes: usize, result: &Result<(), AppendError>) {
-        let counters = &self.shared.counters;
-        match result {
-            Ok(()) => {
-                Counters::add(&counters.puts, records as u64);
-                Counters::add(&counters.put_bytes, bytes as u64);
-            }
-            Err(AppendError::DiskFull { .. }) => Counters::add(&counters.refused_full, 1),
-            Err(AppendError::Busy { .. }) => Counters::add(&counters.refused_busy, 1),
-            Err(_) => {}
-        }
     }
 
     /// Appends what a master's log holds from `at`, this log's end, on: as many whole records as there are in `bytes`, each
@@ -365,57 +354,13 @@ impl Store {
     /// Forgets a topic's queues; its records stay in the log until retention. Its queues may begin again at 0. Returns the log
     /// offset up to which its records are gone.
     pub fn delete_topic(&self, topic: &str) -> u64 {
-        let shared = &self.shared;
-        let _chores = shared.chores.lock();
-        let (upto, queues) = shared.builder.cut(|_| {
-            let upto = shared.log.end();
-            shared.derived.deleted.write().insert(topic.to_owned(), upto);
-            (upto, shared.derived.queues.remove(topic))
-        });
-        self.remove_queues(topic, queues);
-        upto
+        deletion::delete(&self.shared, topic)
     }
 
     /// Forgets what a topic has before a log offset, which need not have been reached yet: another broker, of which this log is a
     /// copy, has deleted it there.
     pub fn forget_topic(&self, topic: &str, upto: u64) {
-        let shared = &self.shared;
-        let _chores = shared.chores.lock();
-        let queues = shared.builder.cut(|_| {
-            let mut deleted = shared.derived.deleted.write();
-            if deleted.get(topic).is_some_and(|known| *known >= upto) {
-                return None;
-            }
-            deleted.insert(topic.to_owned(), upto);
-            drop(deleted);
-            // Queues that were made anew behind that offset have lost their old entries already.
-            let gone = shared.derived.queues.of(topic).iter().all(|queue| queue.is_before(upto));
-            Some(if gone { shared.derived.queues.remove(topic) } else { Vec::new() })
-        });
-        if let Some(queues) = queues {
-            self.remove_queues(topic, queues);
-        }
-    }
-
-    /// Removes the files of queues that are gone. The chores are held by the caller.
-    fn remove_queues(&self, topic: &str, queues: Vec<Arc<Queue>>) {
-        let shared = &self.shared;
-        for queue in queues {
-            shared.derived.files.forget(queue.uid());
-            let removed = queue_files::remove_outside(&*shared.options.io, queue.dir(), 0, 0)
-                .and_then(|_| std::fs::remove_dir(queue.dir()));
-            if let Err(error) = removed.or_else(open::ignore_missing) {
-                tracing::warn!(topic, queue = queue.id(), %error, "files of a deleted queue stay behind");
-            }
-            queue.news().notify_waiters();
-        }
-        if is_storable(topic) {
-            // Fails where something foreign lies in it.
-            let _ = std::fs::remove_dir(shared.derived.queues.dir().join(topic));
-        }
-        if let Err(error) = keeper::make_checkpoint(shared) {
-            tracing::warn!(topic, %error, "the deletion is not noted on disk yet; the next checkpoint does it");
-        }
+        deletion::forget(&self.shared, topic, upto);
     }
 
     /// The store's figures.

@@ -4,11 +4,11 @@ use std::io;
 
 use orbitmq_common::message::entry::{Entry, next_entry};
 
-use crate::store::log::now_ms;
 use crate::store::queue_files;
 use crate::store::segment::Segment;
 use crate::store::shared::Shared;
 use crate::store::stats::Counters;
+use crate::store::tail::now_ms;
 
 /// Deletes segments that retention gives up; tells how many.
 pub fn expire(shared: &Shared) -> io::Result<usize> {

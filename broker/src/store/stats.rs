@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::store::error::AppendError;
+
 /// Counters that the parts of the store add to.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -38,6 +40,19 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// An append was tried.
+    pub fn appended(&self, records: usize, bytes: usize, result: &Result<(), AppendError>) {
+        match result {
+            Ok(()) => {
+                Self::add(&self.puts, records as u64);
+                Self::add(&self.put_bytes, bytes as u64);
+            }
+            Err(AppendError::DiskFull { .. }) => Self::add(&self.refused_full, 1),
+            Err(AppendError::Busy { .. }) => Self::add(&self.refused_busy, 1),
+            Err(_) => {}
+        }
+    }
+
     /// Adds to a counter.
     pub fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);

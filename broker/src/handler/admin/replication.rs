@@ -10,7 +10,7 @@ use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::replica::{PromoteRequest, PromoteResponse};
 
 use crate::broker::Broker;
-use crate::config::RoleSetting;
+use crate::config::replication::RoleSetting;
 use crate::refusal::Refusal;
 use crate::replica::role::Role;
 

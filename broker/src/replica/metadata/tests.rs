@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 mod history;
 
 use super::*;
-use crate::config::{Config, RoleSetting};
+use crate::config::Config;
+use crate::config::replication::RoleSetting;
 use crate::meta::db::Tree;
 use crate::meta::offsets::encode_key;
 use crate::node::Node;

@@ -79,7 +79,7 @@ fn survive(harms: &[Harm], closed: bool) {
             let record = orbitmq_common::message::record::RecordView::parse(&record).unwrap();
             assert!(genuine.contains(record.body));
         }
-        store.offset_by_time(topic, *queue, crate::store::log::now_ms(), crate::store::search::Boundary::Lower);
+        store.offset_by_time(topic, *queue, crate::store::tail::now_ms(), crate::store::search::Boundary::Lower);
     }
     let placed = put(&store, "alpha", 0, b"goes on");
     settle(&store);

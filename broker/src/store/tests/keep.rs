@@ -61,7 +61,7 @@ fn retention_by_age_spares_the_segment_in_use() {
     }
     settle(&store);
     let last = store.store_timestamp("t", 0, 199).unwrap();
-    eventually("time passes", || crate::store::log::now_ms() > last);
+    eventually("time passes", || crate::store::tail::now_ms() > last);
     expire(&store.shared).unwrap();
     assert_eq!(store.shared.log.segments.base_of(store.confirmed()), store.min_physical());
     assert!(!drain(&store, "t", 0).is_empty());
@@ -90,7 +90,7 @@ fn times_lead_to_offsets() {
         let placed = put(&store, "t", 0, &[number]);
         times.push(placed.store_timestamp);
         if number == 4 {
-            eventually("time passes", || crate::store::log::now_ms() > placed.store_timestamp + 1);
+            eventually("time passes", || crate::store::tail::now_ms() > placed.store_timestamp + 1);
         }
     }
     settle(&store);

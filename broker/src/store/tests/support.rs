@@ -18,9 +18,9 @@ use tempfile::TempDir;
 use crate::store::Store;
 use crate::store::checkpoint;
 use crate::store::io::Io;
-use crate::store::log::Appended;
 use crate::store::options::{IndexSize, Options};
 use crate::store::read::{Read, ReadLimit};
+use crate::store::tail::Appended;
 
 pub const HOST: &str = "127.0.0.1:10911";
 
