@@ -46,6 +46,9 @@ pub enum SlaveError {
         /// What it said.
         reason: String,
     },
+    /// Our own log takes nothing more.
+    #[error("this slave's log is closed for writing until a restart has recovered: {0}")]
+    Poisoned(String),
     /// What it sent is no log.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -128,6 +131,24 @@ struct Begin {
     carry: BytesMut,
 }
 
+/// The log's end, once all of it is durable: bytes of an earlier session may still be on their way to the disk. What is told to a
+/// master counts as an acknowledgement, so a log of which a flush has failed has no such end.
+async fn durable_end(broker: &Broker) -> Result<u64, SlaveError> {
+    let store = &broker.store;
+    let end = store.end();
+    store.nudge();
+    loop {
+        let news = store.news().notified();
+        if let Some(reason) = store.poisoned() {
+            return Err(SlaveError::Poisoned(reason));
+        }
+        if store.local() >= end {
+            return Ok(end);
+        }
+        let _ = tokio::time::timeout(BEAT, news).await;
+    }
+}
+
 /// Greets a master of ours. Returns the offset at which the stream begins; `None`: the store has to be closed first.
 async fn greet(
     broker: &Broker,
@@ -136,15 +157,7 @@ async fn greet(
     to: &mut OwnedWriteHalf,
 ) -> Result<Option<u64>, SlaveError> {
     let (store, config) = (&broker.store, &broker.config);
-    // Bytes of an earlier session may still be on their way to the disk.
-    let end = store.end();
-    store.nudge();
-    while store.local() < end && store.poisoned().is_none() {
-        let news = store.news().notified();
-        if store.local() < end {
-            let _ = tokio::time::timeout(BEAT, news).await;
-        }
-    }
+    let end = durable_end(broker).await?;
     let hello = Hello {
         cluster: config.cluster.clone(),
         broker: config.name.clone(),
@@ -194,7 +207,7 @@ async fn greet(
 /// the record's checksums vouch for it.
 async fn greet_classic(broker: &Broker, link: &Link, to: &mut OwnedWriteHalf) -> Result<Begin, SlaveError> {
     let store = &broker.store;
-    let end = store.end();
+    let end = durable_end(broker).await?;
     let mut begin = Begin { at: Some(end), asked: end, carry: BytesMut::new() };
     if end == 0 && broker.config.whole_log {
         let start = master_start(link).await?;

@@ -1,7 +1,10 @@
 //! Brokers of one name in this process: what is copied, what is acknowledged, what is taken back.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use orbitmq_common::message::entry;
@@ -17,6 +20,7 @@ use crate::config::replication::{Acknowledge, RoleSetting};
 use crate::node::Node;
 use crate::replica::role::MasterAddress;
 use crate::store::checkpoint;
+use crate::store::io::Io;
 use crate::store::options::IndexSize;
 use crate::store::read::{ReadLimit, ReadStatus};
 
@@ -332,4 +336,46 @@ async fn a_slave_that_is_made_master_goes_on_where_the_log_ends() {
     assert_eq!(log(&old), log(&slave));
     old.stop().await;
     slave.stop().await;
+}
+
+/// A disk whose flushes of the log fail from some moment on.
+#[derive(Debug, Default)]
+struct FailingFlush(AtomicBool);
+
+impl Io for FailingFlush {
+    fn sync_data(&self, file: &File, path: &Path) -> std::io::Result<()> {
+        let is_log = path.parent().is_some_and(|parent| parent.ends_with("commitlog"));
+        if is_log && self.0.load(Ordering::Relaxed) {
+            return Err(std::io::ErrorKind::Other.into());
+        }
+        file.sync_data()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slave_whose_flush_has_failed_vouches_for_nothing_more_however_often_it_comes_back() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let master = Config { min_in_sync: 1, ..config(a.path(), Acknowledge::Replica) };
+    let master = Node::start(master).await.unwrap();
+    let disk = Arc::new(FailingFlush::default());
+    let mut failing = slave_of(&master, b.path(), 1);
+    failing.store.io = Arc::clone(&disk) as Arc<dyn Io>;
+    let slave = Node::start(failing).await.unwrap();
+    copies(&master, 2).await;
+    let sender = Sender::to(master.bound()).await;
+    sender.send_all(0, 10).await;
+    disk.0.store(true, Ordering::Relaxed);
+    sender.send_all(10, 12).await;
+    copies(&master, 1).await;
+    // Long enough for several attempts of the slave to come back.
+    let end = tokio::time::Instant::now() + Duration::from_secs(1);
+    while tokio::time::Instant::now() < end {
+        sender.send_all(12, 13).await;
+        let durable = slave.broker().store.local();
+        assert!(master.broker().in_sync.shown().iter().all(|slave| slave.acked <= durable));
+        assert_eq!(master.broker().in_sync.copies(), 1);
+    }
+    assert!(slave.broker().store.poisoned().is_some());
+    slave.stop().await;
+    master.stop().await;
 }
