@@ -94,12 +94,12 @@ async fn feed(broker: &Broker, stream: TcpStream, remote: SocketAddr) -> std::io
     let mut role = broker.role.watch();
     let Role::Master { epoch } = role.borrow_and_update().clone() else { return Ok(()) };
     let (mut from, mut to) = stream.into_split();
-    let first = within(GREETING, from.read_i64()).await?;
+    let first = wire::within(GREETING, from.read_i64()).await?;
     let slave = if first == wire::MAGIC {
-        let hello: Hello = within(GREETING, wire::read_message(&mut from)).await?;
+        let hello: Hello = wire::within(GREETING, wire::read_message(&mut from)).await?;
         let welcome = welcome(broker, epoch, &hello);
         tracing::info!(slave = %remote, member = hello.member, end = hello.end, verdict = ?welcome.verdict, "a slave greets");
-        within(GREETING, wire::write_message(&mut to, &welcome)).await?;
+        wire::within(GREETING, wire::write_message(&mut to, &welcome)).await?;
         let at = match welcome.verdict {
             Verdict::Follow => hello.end,
             Verdict::BeginAt(at) => at,
@@ -247,14 +247,14 @@ impl Slave<'_> {
                 to.write_all_buf(&mut Bytes::from_owner(head.encode()).chain(bytes)).await
             }
         };
-        within(CLASSIC_SILENCE, written).await
+        wire::within(CLASSIC_SILENCE, written).await
     }
 
     /// Hears what the slave has.
     async fn hear(&self, from: &mut OwnedReadHalf) -> std::io::Result<()> {
         let silence = if self.classic { CLASSIC_SILENCE } else { SILENCE };
         loop {
-            let offset = within(silence, from.read_i64()).await?;
+            let offset = wire::within(silence, from.read_i64()).await?;
             let Ok(offset) = u64::try_from(offset) else { continue };
             // Nobody has what was not written yet; a slave that says so belongs to another log.
             if offset > self.broker.store.end() {
@@ -266,10 +266,4 @@ impl Slave<'_> {
             self.broker.store.show_confirmed();
         }
     }
-}
-
-async fn within<T>(time: Duration, work: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
-    tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
-        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("nothing came within {time:?}")))
-    })
 }

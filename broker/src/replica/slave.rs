@@ -101,7 +101,7 @@ async fn copy_log(broker: &Arc<Broker>, master: &MasterAddress, stop: &Cancellat
 async fn session(broker: &Broker, master: &MasterAddress, client: &Client) -> Result<(), SlaveError> {
     client.forget_failures(&master.client);
     let link = client.link(&master.client).await.map_err(std::io::Error::other)?;
-    let stream = within(CONNECT, TcpStream::connect(&master.ha)).await?;
+    let stream = wire::within(CONNECT, TcpStream::connect(&master.ha)).await?;
     stream.set_nodelay(true)?;
     let (mut from, mut to) = stream.into_split();
     let classic = !link.speaks_message_pack();
@@ -168,12 +168,12 @@ async fn greet(
         epochs: broker.epochs.until(end),
         witness: store.last_record(),
     };
-    within(GREETING, async {
+    wire::within(GREETING, async {
         to.write_i64(wire::MAGIC).await?;
         wire::write_message(to, &hello).await
     })
     .await?;
-    let welcome: Welcome = within(GREETING, wire::read_message(from)).await?;
+    let welcome: Welcome = wire::within(GREETING, wire::read_message(from)).await?;
     let refused = |reason: String| SlaveError::Refused { address: master.ha.clone(), reason };
     let begin = match welcome.verdict {
         Verdict::Follow => end,
@@ -221,7 +221,7 @@ async fn greet_classic(broker: &Broker, link: &Link, to: &mut OwnedWriteHalf) ->
     } else if end == 0 {
         begin.at = None;
     }
-    within(GREETING, to.write_u64(begin.asked)).await?;
+    wire::within(GREETING, to.write_u64(begin.asked)).await?;
     Ok(begin)
 }
 
@@ -288,7 +288,7 @@ impl Copied<'_> {
                 *at = self.store(*at, &mut carry).await?;
             }
             inbox.reserve(READ);
-            if within(silence, from.read_buf(&mut inbox)).await? == 0 {
+            if wire::within(silence, from.read_buf(&mut inbox)).await? == 0 {
                 return Err(std::io::Error::other("the master has closed the connection").into());
             }
         }
@@ -348,15 +348,9 @@ impl Copied<'_> {
                 let _ = tokio::time::timeout_at(beat_due, news).await;
                 continue;
             }
-            within(CLASSIC_SILENCE, to.write_u64(local)).await?;
+            wire::within(CLASSIC_SILENCE, to.write_u64(local)).await?;
             told = Some(local);
             beat_due = Instant::now() + BEAT;
         }
     }
-}
-
-async fn within<T>(time: Duration, work: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
-    tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
-        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("nothing came from the master within {time:?}")))
-    })
 }

@@ -6,6 +6,8 @@
 //! Ours begins with a number that no log offset can be, then a [`Hello`] and its [`Welcome`], each MessagePack with its length
 //! (u32) before it. A block's head also has the epoch (i32) and the confirmed offset (i64). These bytes must stay as they are.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -150,6 +152,17 @@ pub async fn read_message<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpi
     let mut body = vec![0; usize::try_from(length).unwrap_or(0)];
     from.read_exact(&mut body).await?;
     rmp_serde::from_slice(&body).map_err(std::io::Error::other)
+}
+
+/// Waits for the other end, but not longer than `time`.
+///
+/// # Errors
+/// The connection ended, or nothing happened in that time.
+pub async fn within<T>(time: Duration, work: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
+    tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
+        let cause = format!("the other end did nothing for {time:?}");
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, cause))
+    })
 }
 
 #[cfg(test)]
