@@ -173,7 +173,8 @@ public final class Migrate {
                 errors.merge(result.getSendStatus().name(), 1L, Long::sum);
             } catch (Exception failure) {
                 String text = failure.getClass().getSimpleName() + " " + String.valueOf(failure.getMessage()).split("\n")[0];
-                errors.merge(text.replaceAll("[0-9]+", "N").substring(0, Math.min(text.length(), 100)), 1L, Long::sum);
+                String kind = text.replaceAll("[0-9]+", "N");
+                errors.merge(kind.substring(0, Math.min(kind.length(), 100)), 1L, Long::sum);
                 pause();
             }
         }
