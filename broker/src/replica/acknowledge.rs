@@ -9,9 +9,6 @@ use crate::plant::{self, Plant};
 use crate::refusal::Refusal;
 use crate::replica::role::Role;
 
-/// A message is stored, and its sender hears something less than success.
-pub type Shortfall = Refusal;
-
 impl Broker {
     /// Whether a message may be taken now; asked before it is stored.
     ///
@@ -74,7 +71,7 @@ impl Broker {
     ///
     /// # Errors
     /// It is stored here, but not as safe as that: 10, 11 or 12 for the sender; or nobody knows whether it will stay: 14.
-    pub async fn acknowledge(&self, end: u64) -> Result<(), Shortfall> {
+    pub async fn acknowledge(&self, end: u64) -> Result<(), Refusal> {
         if plant::is(Plant::AckBeforeFlush) {
             self.store.nudge();
             return Ok(());
@@ -98,7 +95,7 @@ impl Broker {
         Ok(())
     }
 
-    fn too_late(&self, end: u64) -> Shortfall {
+    fn too_late(&self, end: u64) -> Refusal {
         let waited = self.config.acknowledge_timeout;
         if self.store.local() < end {
             let remark = format!("the disk has not stored it within {waited:?} (acknowledge_timeout); it may still do");
@@ -112,7 +109,7 @@ impl Broker {
 }
 
 /// A refusal that comes when the message is appended already.
-fn undecided(refusal: Refusal) -> Shortfall {
+fn undecided(refusal: Refusal) -> Refusal {
     Refusal { remark: format!("{}; {MAYBE_STORED}", refusal.remark), ..refusal }
 }
 
