@@ -25,6 +25,9 @@ struct Arguments {
     /// Seed of the first round; the others follow from it. A seed of the table repeats its round with `--rounds 1`.
     #[arg(long)]
     seed: Option<u64>,
+    /// Rounds at a time. More than the machine can carry show as clusters that do not recover in time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: u8,
     /// Length of a round under faults.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
@@ -72,12 +75,12 @@ fn main() -> ExitCode {
         run.print();
         return ExitCode::SUCCESS;
     }
-    println!("faults: {rounds} rounds of {seconds} s, --seed {seed}");
+    println!("faults: {rounds} rounds of {seconds} s, --seed {seed}, {} at a time", arguments.jobs);
     let program = std::env::current_exe().unwrap().display().to_string();
     let Arguments { plant, keep, verbose, .. } = arguments;
     let manner = Manner { program, plant, keep, verbose };
     // The main thread starts the daemons, which die with it.
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let well = runtime.block_on(run.go(&manner));
+    let well = runtime.block_on(run.go(&manner, arguments.jobs.into()));
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -14,6 +14,9 @@ pub mod round;
 pub mod schedule;
 pub mod table;
 
+use std::pin::pin;
+
+use futures_util::{StreamExt, stream};
 use schedule::{Plan, Wishes, plan, round_seed};
 use table::Table;
 
@@ -45,12 +48,13 @@ impl Run {
         }
     }
 
-    /// Runs all rounds, one after the other, and prints what they came to; tells whether all were well. A planted bug has
+    /// Runs all rounds, so many at a time, and prints what they came to; tells whether all were well. A planted bug has
     /// to be found once. Daemons die with the calling thread.
-    pub async fn go(&self, manner: &round::Manner) -> bool {
+    pub async fn go(&self, manner: &round::Manner, at_a_time: usize) -> bool {
         let mut table = Table::open();
-        for (round, plan) in self.plans() {
-            let report = round::run(&plan, manner).await;
+        let rounds = self.plans().map(|(round, plan)| async move { (round, round::run(&plan, manner).await) });
+        let mut reports = pin!(stream::iter(rounds).buffered(at_a_time));
+        while let Some((round, report)) = reports.next().await {
             table.enter(round, &report);
             if report.is_breach() && manner.plant.is_some() {
                 break;

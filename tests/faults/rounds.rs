@@ -14,5 +14,5 @@ async fn a_cluster_keeps_its_promises() {
     println!("ORBITMQ_FAULTS_SEED={seed}");
     let run = Run { rounds: 10, seed, seconds: 12, wishes: Wishes::default() };
     let manner = Manner { program: TESTD.to_owned(), ..Manner::default() };
-    assert!(run.go(&manner).await, "a promise was broken; ORBITMQ_FAULTS_SEED={seed}");
+    assert!(run.go(&manner, 1).await, "a promise was broken; ORBITMQ_FAULTS_SEED={seed}");
 }
