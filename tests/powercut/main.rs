@@ -32,7 +32,7 @@ use crate::report::Report;
 use crate::workload::{Kind, Recording};
 
 /// What suffers, and how often.
-const VICTIMS: [(Victim, &str); 8] = [
+const VICTIMS: [(Victim, &str); 9] = [
     (Victim::Log, "flip, log"),
     (Victim::Log, "flip, log"),
     (Victim::Log, "flip, log"),
@@ -40,6 +40,7 @@ const VICTIMS: [(Victim, &str); 8] = [
     (Victim::Queues, "flip, queues"),
     (Victim::Index, "flip, index"),
     (Victim::Index, "flip, index"),
+    (Victim::Sums, "flip, index checksums"),
     (Victim::Checkpoint, "flip, checkpoint"),
 ];
 /// States that share a recording.

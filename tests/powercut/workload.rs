@@ -72,7 +72,7 @@ pub fn options(dir: &Path, io: Arc<dyn Io>, kind: Kind) -> Options {
     Options {
         segment_size: SEGMENT,
         queue_file_entries: 40,
-        index: Some(IndexSize { slots: 499, entries: 400 }),
+        index: Some(IndexSize { slots: 1_300, entries: 1_200 }),
         flush: if kind == Kind::Async { Flush::Async } else { Flush::Sync },
         flush_every: Duration::from_millis(15),
         checkpoint_every: hour,

@@ -1,143 +1,227 @@
-//! One file of the key index, in RocketMQ's form: a header, a table of hash slots, entries chained from the newest back.
+//! One file of the key index: finds keys in it and merges new ones, with an eye on its checksums.
 //!
-//! ```text
-//! first time 8 | last time 8 | first log offset 8 | last log offset 8 | slots used 4 | next entry 4
-//! slot: number of its newest entry 4 …
-//! entry: hash 4 | log offset 8 | seconds since first time 4 | number of the entry before it in the slot 4 …
-//! ```
-//! Entries are numbered from 1. The file is sparse and written with `pwrite`, page of slots by page of slots. Entries
-//! are made durable before the slots that lead to them, so that after a crash every chain can be followed back to the
-//! entries that a checkpoint vouches for, before the entries behind those are written anew.
+//! It is written page of slots by page of slots. Entries are made durable before the slots that lead to them, so that after a
+//! crash every chain can be followed back to the entries that a checkpoint vouches for, before the entries behind those are
+//! written anew. What an earlier process wrote is compared with its checksum when it is read first.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::store::io::{Io, read_at, write_all_at};
+use crate::store::index_bytes::IndexBytes;
+use crate::store::index_form::{ENTRY_LEN, Header, IndexEntry, PAGE_SLOTS, SLOT_LEN, block_of};
+use crate::store::index_mend::{self, Mended};
+use crate::store::index_sums::{Part, Sides, Sums, Vouched};
+use crate::store::io::Io;
+use crate::store::keys::Key;
 use crate::store::options::IndexSize;
+use crate::store::segments::Segments;
 
-const HEADER_LEN: u64 = 40;
-const SLOT_LEN: u64 = 4;
-const ENTRY_LEN: u64 = 20;
-/// Slots read and written at a time.
-const PAGE_SLOTS: u32 = 1_024;
-
-/// A key of a record on its way into the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    /// Hash of topic and key.
-    pub hash: u32,
-    /// Where the record is.
-    pub physical_offset: u64,
-    /// When it was stored, in ms.
-    pub store_timestamp: i64,
-}
-
-/// The header of an index file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Header {
-    /// Store time of the first key.
-    pub begin_timestamp: i64,
-    /// Store time of the last key.
-    pub end_timestamp: i64,
-    /// Log offset of the first key.
-    pub begin_physical: u64,
-    /// Log offset of the last key.
-    pub end_physical: u64,
-    /// Slots in use.
-    pub slots_used: u32,
-    /// Number of the next entry, at least 1.
-    pub count: u32,
+/// Why an index file is not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Something is not what its checksum says, or there are no checksums: the file must be mended before.
+    #[error("the index file is damaged")]
+    Damaged,
 }
 
 /// An index file.
 #[derive(Debug)]
 pub struct IndexFile {
-    path: PathBuf,
-    file: File,
-    size: IndexSize,
-    /// As it is in the file.
+    bytes: IndexBytes,
+    /// As it should be in the file.
     pub header: Header,
     /// Whether something of it may not be durable.
     unsynced: AtomicBool,
+    /// Set by who meets damage, until it is mended.
+    damaged: AtomicBool,
+    sides: Sides,
+    /// Read when they are needed; none if the file has to be gone through first.
+    sums: OnceLock<Option<Sums>>,
+}
+
+/// Where an index file and its checksums are.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Directory of the checksums.
+    pub sides: PathBuf,
+    /// Sizes of the file.
+    pub size: IndexSize,
+}
+
+impl Place {
+    fn sides(&self) -> Sides {
+        Sides::new(&self.sides, file_name(&self.path))
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned()
 }
 
 impl IndexFile {
     /// Creates an empty file.
-    pub fn create(io: &dyn Io, path: PathBuf, size: IndexSize) -> io::Result<Self> {
-        let file = io.create(&path)?;
-        io.set_len(&file, &path, file_len(size))?;
-        path.parent().map_or(Ok(()), |dir| io.sync_dir(dir))?;
+    pub fn create(io: Arc<dyn Io>, place: Place) -> io::Result<Self> {
+        let sides = place.sides();
+        sides.remove(&*io)?;
+        let bytes = IndexBytes::create(io, place.path, place.size)?;
         let header = Header { count: 1, ..Header::default() };
-        Ok(Self { path, file, size, header, unsynced: AtomicBool::new(true) })
+        let sums = OnceLock::from(Some(Sums::empty(place.size)));
+        Ok(Self { bytes, header, unsynced: AtomicBool::new(true), damaged: AtomicBool::new(false), sides, sums })
     }
 
-    /// Opens a file that has the right length.
-    pub fn open(path: PathBuf, size: IndexSize) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).open(&path)?;
-        if file.metadata()?.len() != file_len(size) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the index file has another length"));
-        }
-        let mut raw = [0; HEADER_LEN as usize];
-        read_at(&file, &mut raw, 0)?;
-        Ok(Self { path, file, size, header: Header::decode(&raw), unsynced: AtomicBool::new(false) })
+    /// Opens a file as it was when its next entry had this number; tells what its header says now.
+    pub fn open(io: Arc<dyn Io>, place: Place, count: u32) -> io::Result<(Self, Header)> {
+        let sides = place.sides();
+        let bytes = IndexBytes::open(io, place.path, place.size)?;
+        let found = bytes.header()?;
+        let (header, sums) = match sides.find(count) {
+            Vouched::For(header) => (header, OnceLock::new()),
+            Vouched::Never | Vouched::Unfit if found.count < count => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "keys are missing in the file"));
+            }
+            vouched => {
+                if vouched == Vouched::Unfit {
+                    tracing::warn!(file = %bytes.path().display(), "the checksums of an index file are lost: they are made anew");
+                }
+                (Header { count, ..found }, OnceLock::from(None))
+            }
+        };
+        let (unsynced, damaged) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok((Self { bytes, header, unsynced, damaged, sides, sums }, found))
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.bytes.path()
     }
 
     /// Name of the file.
     pub fn name(&self) -> String {
-        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned()
+        file_name(self.bytes.path())
     }
 
     /// Keys that still fit.
     pub fn room(&self) -> usize {
-        self.size.entries.saturating_sub(self.header.count) as usize
+        self.bytes.size.entries.saturating_sub(self.header.count) as usize
     }
 
-    /// Makes the file durable, if it is not.
-    pub fn sync(&self, io: &dyn Io) -> io::Result<()> {
+    /// Whether somebody has met damage that is not mended.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Whether the checksums are known to be missing.
+    pub fn is_unvouched(&self) -> bool {
+        matches!(self.sums.get(), Some(None))
+    }
+
+    /// Makes file and checksums durable, if they are not.
+    pub fn sync(&self) -> io::Result<()> {
         if !self.unsynced.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        io.sync_data(&self.file, &self.path).inspect_err(|_| self.unsynced.store(true, Ordering::Release))
+        let synced = self.bytes.sync().and_then(|()| match self.sums.get() {
+            Some(Some(sums)) => self.sides.store(self.bytes.io(), &self.header, sums),
+            _ => Ok(()),
+        });
+        synced.inspect_err(|_| self.unsynced.store(true, Ordering::Release))
+    }
+
+    /// A checkpoint relies on the last [`Self::sync`] from now on.
+    pub fn keep(&self) {
+        self.sides.keep();
+    }
+
+    /// Removes file and checksums.
+    pub fn remove(&self) -> io::Result<()> {
+        self.bytes.io().remove(self.bytes.path())?;
+        self.sides.remove(self.bytes.io())
+    }
+
+    /// Writes the header as it should be.
+    pub fn set_header(&self) -> io::Result<()> {
+        self.unsynced.store(true, Ordering::Release);
+        self.bytes.set_header(&self.header)
+    }
+
+    /// Goes through the whole file, sets right what is wrong in it, and knows its checksums afterwards.
+    pub fn mend(&mut self, log: &Segments) -> io::Result<Mended> {
+        self.unsynced.store(true, Ordering::Release);
+        let known = self.sums().as_ref();
+        let (sums, header, mended) = index_mend::mend(&self.bytes, self.header, known, log)?;
+        self.header = header;
+        self.sums = OnceLock::from(Some(sums));
+        self.damaged.store(false, Ordering::Release);
+        Ok(mended)
+    }
+
+    fn sums(&self) -> &Option<Sums> {
+        self.sums.get_or_init(|| {
+            let sums = self.sides.load(self.bytes.size, &self.header);
+            if sums.is_none() {
+                tracing::warn!(file = %self.path().display(), "the checksums of an index file are damaged: they are made anew");
+            }
+            sums
+        })
+    }
+
+    /// Compares a part of the file if this process has not done so; hands out its bytes if it read them.
+    fn check(&self, part: Part) -> Result<Option<Vec<u8>>, Trouble> {
+        let Some(sums) = self.sums().as_ref().filter(|sums| !sums.is_checked(part)) else { return Ok(None) };
+        let bytes = match part {
+            Part::Page(page) => self.bytes.page(page)?,
+            Part::Block(block) => self.bytes.block(block, self.header.count)?,
+        };
+        if sums.check(part, &bytes) { Ok(Some(bytes)) } else { Err(self.damage()) }
+    }
+
+    fn damage(&self) -> Trouble {
+        self.damaged.store(true, Ordering::Release);
+        Trouble::Damaged
     }
 
     /// Adds keys, which fit; on an error the file's header still says what it said.
-    pub fn merge(&mut self, io: &dyn Io, keys: &[Key]) -> io::Result<()> {
+    pub fn merge(&mut self, keys: &[Key]) -> Result<(), Trouble> {
         let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(()) };
+        if self.sums().is_none() {
+            return Err(self.damage());
+        }
         self.unsynced.store(true, Ordering::Release);
         let mut header = self.header;
         if header.count <= 1 {
             header.begin_physical = first.physical_offset;
             header.begin_timestamp = first.store_timestamp;
         }
+        let slot = |key: &Key| self.bytes.size.slot_of(key.hash);
         let mut order: Vec<(u32, u32)> =
-            keys.iter().enumerate().map(|(at, key)| (self.slot(key.hash), u32::try_from(at).unwrap_or(0))).collect();
+            keys.iter().enumerate().map(|(at, key)| (slot(key), u32::try_from(at).unwrap_or(0))).collect();
         order.sort_unstable();
         let (pages, previous, fresh) = self.chain(&order, keys.len())?;
-        let mut entries = Vec::with_capacity(keys.len() * ENTRY_LEN as usize);
+        let mut entries = Vec::with_capacity(keys.len() * ENTRY_LEN);
         for (key, previous) in keys.iter().zip(previous) {
-            let seconds = (key.store_timestamp - header.begin_timestamp).max(0) / 1_000;
-            entries.extend_from_slice(&key.hash.to_be_bytes());
-            entries.extend_from_slice(&key.physical_offset.to_be_bytes());
-            entries.extend_from_slice(&i32::try_from(seconds).unwrap_or(i32::MAX).to_be_bytes());
-            entries.extend_from_slice(&previous.to_be_bytes());
+            entries.extend_from_slice(&IndexEntry::of(key, header.begin_timestamp, previous).encode());
         }
-        write_all_at(io, &self.file, &self.path, &entries, self.entry_at(header.count))?;
-        io.sync_data(&self.file, &self.path)?;
-        for (at, page) in &pages {
-            write_all_at(io, &self.file, &self.path, page, *at)?;
+        self.bytes.set_entries(header.count, &entries)?;
+        self.bytes.sync()?;
+        for (page, bytes) in &pages {
+            self.bytes.set_page(*page, bytes)?;
         }
         header.end_physical = last.physical_offset;
         header.end_timestamp = last.store_timestamp;
         header.slots_used = header.slots_used.saturating_add(fresh);
         header.count += u32::try_from(keys.len()).unwrap_or(0);
-        write_all_at(io, &self.file, &self.path, &header.encode(), 0)?;
+        self.bytes.set_header(&header)?;
+        if let Some(Some(sums)) = self.sums.get_mut() {
+            pages.iter().for_each(|(page, bytes)| sums.set(Part::Page(*page), bytes));
+            sums.append(self.header.count, &entries);
+        }
         self.header = header;
         Ok(())
     }
@@ -145,21 +229,21 @@ impl IndexFile {
     /// Links keys, sorted by slot, into their slots' chains: changed pages of slots, each key's predecessor, and how
     /// many slots were empty.
     #[expect(clippy::type_complexity, reason = "three results of one pass")]
-    fn chain(&self, order: &[(u32, u32)], keys: usize) -> io::Result<(Vec<(u64, Vec<u8>)>, Vec<u32>, u32)> {
-        let mut pages: Vec<(u64, Vec<u8>)> = Vec::new();
+    fn chain(&self, order: &[(u32, u32)], keys: usize) -> Result<(Vec<(u32, Vec<u8>)>, Vec<u32>, u32), Trouble> {
+        let mut pages: Vec<(u32, Vec<u8>)> = Vec::new();
         let mut previous = vec![0; keys];
         let mut fresh = 0;
         let mut before: Option<(u32, u32)> = None;
         for (slot, at) in order {
-            let first = slot - slot % PAGE_SLOTS;
-            let page_at = HEADER_LEN + u64::from(first) * SLOT_LEN;
-            if pages.last().is_none_or(|page| page.0 != page_at) {
-                let slots = PAGE_SLOTS.min(self.size.slots - first);
-                let mut page = vec![0; slots as usize * SLOT_LEN as usize];
-                read_at(&self.file, &mut page, page_at)?;
-                pages.push((page_at, page));
+            let page = slot / PAGE_SLOTS;
+            if pages.last().is_none_or(|last| last.0 != page) {
+                let bytes = match self.check(Part::Page(page))? {
+                    Some(bytes) => bytes,
+                    None => self.bytes.page(page)?,
+                };
+                pages.push((page, bytes));
             }
-            let place = ((slot - first) * 4) as usize;
+            let place = (slot % PAGE_SLOTS) as usize * SLOT_LEN;
             let cell = pages.last_mut().and_then(|page| page.1.get_mut(place..)).and_then(<[u8]>::first_chunk_mut::<4>);
             let (Some(cell), Some(link)) = (cell, previous.get_mut(*at as usize)) else { continue };
             let newest = u32::from_be_bytes(*cell);
@@ -175,48 +259,51 @@ impl IndexFile {
     }
 
     /// After a crash: makes no slot lead beyond the entries that the header vouches for. Entries behind them are written anew,
-    /// perhaps with other keys, and what they say of their chains is then gone.
-    pub fn settle(&self, io: &dyn Io) -> io::Result<()> {
+    /// perhaps with other keys, and what they say of their chains is then gone. The slots are then what they were when the
+    /// checksums were written.
+    pub fn settle(&self) -> Result<(), Trouble> {
         let mut changed = false;
-        for first in (0..self.size.slots).step_by(PAGE_SLOTS as usize) {
-            let page_at = HEADER_LEN + u64::from(first) * SLOT_LEN;
-            let mut page = vec![0; (PAGE_SLOTS.min(self.size.slots - first) as u64 * SLOT_LEN) as usize];
-            read_at(&self.file, &mut page, page_at)?;
+        for page in 0..self.bytes.size.pages() {
+            let mut bytes = self.bytes.page(page)?;
             let mut astray = false;
-            for cell in page.as_chunks_mut::<{ SLOT_LEN as usize }>().0 {
+            for cell in bytes.as_chunks_mut::<SLOT_LEN>().0 {
                 let newest = u32::from_be_bytes(*cell);
                 if newest >= self.header.count {
                     *cell = self.settled(newest)?.to_be_bytes();
                     astray = true;
                 }
             }
+            if self.sums().as_ref().is_some_and(|sums| !sums.check(Part::Page(page), &bytes)) {
+                return Err(self.damage());
+            }
             if astray {
-                write_all_at(io, &self.file, &self.path, &page, page_at)?;
+                self.bytes.set_page(page, &bytes)?;
                 changed = true;
             }
         }
-        if changed { io.sync_data(&self.file, &self.path) } else { Ok(()) }
+        if changed { Ok(self.bytes.sync()?) } else { Ok(()) }
     }
 
     /// The newest entry of a chain that the header vouches for.
     fn settled(&self, mut number: u32) -> io::Result<u32> {
-        while number >= self.header.count && number < self.size.entries {
-            let entry = self.entry(number)?;
+        while number >= self.header.count && number < self.bytes.size.entries {
+            let entry = self.bytes.entry(number)?;
             if entry.previous >= number {
                 return Ok(0);
             }
             number = entry.previous;
         }
-        Ok(if number >= self.size.entries { 0 } else { number })
+        Ok(if number >= self.bytes.size.entries { 0 } else { number })
     }
 
     /// Finds log offsets of records that may have the key, the newest first, until `found` says stop.
-    pub fn find(&self, hash: u32, begin: i64, end: i64, found: &mut dyn FnMut(u64) -> bool) -> io::Result<bool> {
-        let mut raw = [0; SLOT_LEN as usize];
-        read_at(&self.file, &mut raw, HEADER_LEN + u64::from(self.slot(hash)) * SLOT_LEN)?;
-        let mut number = self.settled(u32::from_be_bytes(raw))?;
+    pub fn find(&self, hash: u32, begin: i64, end: i64, found: &mut dyn FnMut(u64) -> bool) -> Result<bool, Trouble> {
+        let slot = self.bytes.size.slot_of(hash);
+        self.check(Part::Page(slot / PAGE_SLOTS))?;
+        let mut number = self.settled(self.bytes.slot(slot)?)?;
         while number > 0 {
-            let entry = self.entry(number)?;
+            self.check(Part::Block(block_of(number)))?;
+            let entry = self.bytes.entry(number)?;
             let earliest = self.header.begin_timestamp.saturating_add(i64::from(entry.seconds) * 1_000);
             // The time is cut to seconds and capped: the record itself has the last word.
             let may_match = entry.hash == hash && earliest <= end && earliest.saturating_add(1_000) >= begin;
@@ -229,71 +316,5 @@ impl IndexFile {
             number = entry.previous;
         }
         Ok(true)
-    }
-
-    fn slot(&self, hash: u32) -> u32 {
-        hash.checked_rem(self.size.slots).unwrap_or(0)
-    }
-
-    fn entry_at(&self, number: u32) -> u64 {
-        HEADER_LEN + u64::from(self.size.slots) * SLOT_LEN + u64::from(number) * ENTRY_LEN
-    }
-
-    fn entry(&self, number: u32) -> io::Result<Entry> {
-        let mut raw = [0; ENTRY_LEN as usize];
-        read_at(&self.file, &mut raw, self.entry_at(number))?;
-        let [h0, h1, h2, h3, a, b, c, d, e, f, g, h, s0, s1, s2, s3, p0, p1, p2, p3] = raw;
-        Ok(Entry {
-            hash: u32::from_be_bytes([h0, h1, h2, h3]),
-            physical_offset: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            seconds: i32::from_be_bytes([s0, s1, s2, s3]),
-            previous: u32::from_be_bytes([p0, p1, p2, p3]),
-        })
-    }
-}
-
-struct Entry {
-    hash: u32,
-    physical_offset: u64,
-    seconds: i32,
-    previous: u32,
-}
-
-/// Length of every index file.
-pub fn file_len(size: IndexSize) -> u64 {
-    HEADER_LEN + u64::from(size.slots) * SLOT_LEN + u64::from(size.entries) * ENTRY_LEN
-}
-
-impl Header {
-    fn encode(self) -> [u8; HEADER_LEN as usize] {
-        let mut raw = [0; HEADER_LEN as usize];
-        let fields = self
-            .begin_timestamp
-            .to_be_bytes()
-            .into_iter()
-            .chain(self.end_timestamp.to_be_bytes())
-            .chain(self.begin_physical.to_be_bytes())
-            .chain(self.end_physical.to_be_bytes())
-            .chain(self.slots_used.to_be_bytes())
-            .chain(self.count.to_be_bytes());
-        for (place, byte) in raw.iter_mut().zip(fields) {
-            *place = byte;
-        }
-        raw
-    }
-
-    fn decode(raw: &[u8; HEADER_LEN as usize]) -> Self {
-        let word =
-            |at: usize| raw.get(at..).and_then(<[u8]>::first_chunk::<8>).map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        let half =
-            |at: usize| raw.get(at..).and_then(<[u8]>::first_chunk::<4>).map_or(0, |bytes| u32::from_be_bytes(*bytes));
-        Self {
-            begin_timestamp: word(0).cast_signed(),
-            end_timestamp: word(8).cast_signed(),
-            begin_physical: word(16),
-            end_physical: word(24),
-            slots_used: half(32),
-            count: half(36).max(1),
-        }
     }
 }
