@@ -46,7 +46,7 @@ const VICTIMS: [(Victim, &str); 9] = [
 /// States that share a recording.
 const PER_RECORDING: u64 = 250;
 /// What is recorded, in turn.
-const KINDS: [Kind; 4] = [Kind::Sync, Kind::Slave, Kind::Async, Kind::Sync];
+const KINDS: [Kind; 4] = [Kind::Sync, Kind::Slave, Kind::Async, Kind::Rejoin];
 
 fn main() -> ExitCode {
     let args = match Args::read(std::env::args().skip(1)) {

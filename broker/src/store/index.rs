@@ -3,6 +3,12 @@
 //! New keys wait in memory, where a query searches them from the newest back; they are merged into the files in bulk,
 //! which costs a fraction of a microsecond a key. A file in which damage is met is mended before anything else is done with it.
 
+pub mod bytes;
+pub mod file;
+pub mod form;
+pub mod mend;
+pub mod sums;
+
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +17,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::store::index_file::{IndexFile, Place, Trouble};
-use crate::store::index_mend::Mended;
-use crate::store::index_sums;
+use crate::store::index::file::{IndexFile, Place, Trouble};
+use crate::store::index::mend::Mended;
 use crate::store::io::Io;
 use crate::store::keys::Key;
 use crate::store::options::IndexSize;
@@ -67,7 +72,7 @@ impl Home {
     }
 
     fn sides(&self) -> PathBuf {
-        self.dir.join(index_sums::DIR)
+        self.dir.join(sums::DIR)
     }
 
     fn place(&self, name: &str) -> Place {
@@ -119,7 +124,7 @@ impl Index {
             // Begun after the checkpoint: its keys come again from the log.
             home.io.remove(&home.index().join(name))?;
         }
-        index_sums::remove_others(&*home.io, &home.sides(), |name| mark.iter().any(|file| file.0 == name))?;
+        sums::remove_others(&*home.io, &home.sides(), |name| mark.iter().any(|file| file.0 == name))?;
         let mut files = Vec::with_capacity(mark.len());
         for (name, count) in mark {
             match home.open(name, *count, aborted && name == last) {
@@ -138,7 +143,7 @@ impl Index {
         for name in names(&home.index())? {
             home.io.remove(&home.index().join(name))?;
         }
-        index_sums::remove_others(&*home.io, &home.sides(), |_| false)?;
+        sums::remove_others(&*home.io, &home.sides(), |_| false)?;
         Ok(Self { home, young: Mutex::default(), files: RwLock::default() })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::store::checkpoint::{self, Checkpoint};
 use crate::store::error::OpenError;
 use crate::store::identity;
-use crate::store::index_sums;
+use crate::store::index::sums;
 use crate::store::lock::DirLock;
 use crate::store::open::ignore_missing;
 use crate::store::options::Options;
@@ -56,7 +56,7 @@ pub fn set_aside(options: &Options) -> Result<std::path::PathBuf, OpenError> {
     std::fs::create_dir_all(&old).map_err(OpenError::io("create", &old))?;
     // The log goes last: until then the next opening finds the whole of it and the cut is done again.
     let [checkpoint, copy] = checkpoint::FILES;
-    let derived = [index_sums::DIR, "index", "consumequeue"];
+    let derived = [sums::DIR, "index", "consumequeue"];
     for name in
         [identity::FILE, checkpoint, copy, checkpoint::PEER_FILE].into_iter().chain(derived).chain(["commitlog"])
     {

@@ -5,8 +5,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use orbitmq_common::message::record::RecordView;
+
 use crate::store::Store;
-use crate::store::index_form::{ENTRY_LEN, HEADER_LEN, first_of};
+use crate::store::index::form::{ENTRY_LEN, HEADER_LEN, first_of};
 use crate::store::keeper::make_checkpoint;
 use crate::store::options::{IndexSize, Options};
 use crate::store::search::KeySearch;
@@ -260,4 +262,30 @@ fn what_cannot_be_mended_is_no_answer() {
     disk.derived.set(i64::MAX);
     assert_eq!(store.query(search).records.len(), 1);
     assert_eq!(store.stats().index_mended, 1);
+}
+
+#[test]
+fn damage_in_log_and_index_hides_the_damaged_record_alone() {
+    let origin = tempdir().unwrap();
+    closed(origin.path());
+    // Three keys to a message: the record of an entry inside a block, and of the last before it.
+    for hit in [400, 1_024 / 3 - 1, 1_024 / 3] {
+        let dir = tempdir().unwrap();
+        copy_dir(origin.path(), dir.path());
+        let store = open(dir.path());
+        let unique = format!("id-{hit}");
+        let topic = ["alpha", "beta", "gamma"][hit % 3];
+        let search = KeySearch { topic, key: &unique, max: 9, begin: 0, end: i64::MAX, unique: true };
+        let record = store.query(search).records.remove(0);
+        let at = RecordView::parse(&record).unwrap().physical_offset;
+        drop((record, store));
+        overwrite(&files(dir.path(), "commitlog/")[0], at + 95, &|bytes| bytes.fill(0x5A), 20);
+        overwrite(&first_file(dir.path()), SIZE.entry_at(1_100), &|bytes| bytes.fill(0x5A), 400);
+        let store = open(dir.path());
+        for number in (0..MESSAGES).filter(|number| *number != hit) {
+            assert_eq!(count_of(&store, &format!("id-{number}"), true), 1, "id-{number}");
+        }
+        assert_eq!(count_of(&store, &unique, true), 0);
+        assert_eq!(store.stats().index_mended, 1);
+    }
 }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::store::index_bytes::IndexBytes;
-use crate::store::index_form::{ENTRY_LEN, Header, IndexEntry, PAGE_SLOTS, SLOT_LEN, block_of};
-use crate::store::index_mend::{self, Mended};
-use crate::store::index_sums::{Part, Sides, Sums, Vouched};
+use crate::store::index::bytes::IndexBytes;
+use crate::store::index::form::{ENTRY_LEN, Header, IndexEntry, PAGE_SLOTS, SLOT_LEN, block_of};
+use crate::store::index::mend::{self, Mended};
+use crate::store::index::sums::{Part, Sides, Sums, Vouched};
 use crate::store::io::Io;
 use crate::store::keys::Key;
 use crate::store::options::IndexSize;
@@ -155,7 +155,7 @@ impl IndexFile {
     pub fn mend(&mut self, log: &Segments) -> io::Result<Mended> {
         self.unsynced.store(true, Ordering::Release);
         let known = self.sums().as_ref();
-        let (sums, header, mended) = index_mend::mend(&self.bytes, self.header, known, log)?;
+        let (sums, header, mended) = mend::mend(&self.bytes, self.header, known, log)?;
         self.header = header;
         self.sums = OnceLock::from(Some(sums));
         self.damaged.store(false, Ordering::Release);

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::store::index_form::{BLOCK_ENTRIES, ENTRY_LEN, HEADER_LEN, Header, SLOT_LEN, block_of, blocks, first_of};
+use crate::store::index::form::{BLOCK_ENTRIES, ENTRY_LEN, HEADER_LEN, Header, SLOT_LEN, block_of, blocks, first_of};
 use crate::store::io::{Io, write_all_at};
 use crate::store::open::ignore_missing;
 use crate::store::options::IndexSize;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::store::index_form::{ENTRY_LEN, HEADER_LEN, Header, IndexEntry, PAGE_SLOTS, SLOT_LEN, first_of};
+use crate::store::index::form::{ENTRY_LEN, HEADER_LEN, Header, IndexEntry, PAGE_SLOTS, SLOT_LEN, first_of};
 use crate::store::io::{Io, read_at, write_all_at};
 use crate::store::options::IndexSize;
 

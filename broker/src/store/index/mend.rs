@@ -7,11 +7,11 @@
 
 use std::io;
 
-use crate::store::index_bytes::IndexBytes;
-use crate::store::index_form::{
+use crate::store::index::bytes::IndexBytes;
+use crate::store::index::form::{
     BLOCK_ENTRIES, ENTRY_LEN, Header, IndexEntry, PAGE_SLOTS, SLOT_LEN, block_of, blocks, first_of,
 };
-use crate::store::index_sums::{Part, Sums};
+use crate::store::index::sums::{Part, Sums};
 use crate::store::keys::{Key, keys_of};
 use crate::store::scan::{self, Trust};
 use crate::store::segments::Segments;
@@ -82,6 +82,20 @@ struct Gap {
     upto: u64,
     /// Entries with the same log offset as the last that lie behind them.
     behind: usize,
+}
+
+impl Gap {
+    fn len(self) -> usize {
+        self.end.saturating_sub(self.first) as usize
+    }
+}
+
+/// Keys that the log has for a gap, and of these those of its first and of its last log offset.
+#[derive(Clone, Copy, Default)]
+struct There {
+    all: usize,
+    of_first: usize,
+    of_last: usize,
 }
 
 /// How the keys that the log has from the gap's first offset on become its entries.
@@ -264,16 +278,20 @@ impl Mending<'_> {
     /// Finds out which keys of the log are those of a gap.
     fn fit(&mut self, gap: Gap) -> io::Result<Option<Fit>> {
         let first_len = first_of(block_of(gap.first) + 1).min(gap.end).saturating_sub(gap.first) as usize;
-        let (mut head, mut all) = (Vec::with_capacity(first_len + MAX_SHIFT), 0);
+        let (mut head, mut there) = (Vec::with_capacity(first_len + MAX_SHIFT), There::default());
         walk(self.log, gap.from, gap.upto, &mut |key| {
-            all += 1;
+            there.all += 1;
+            there.of_first += usize::from(key.physical_offset == gap.from);
+            there.of_last += usize::from(key.physical_offset == gap.upto);
             if head.len() < first_len + MAX_SHIFT {
                 head.push(IndexEntry::of(&key, self.header.begin_timestamp, 0));
             }
             Ok(())
         })?;
         if let Some(known) = self.known {
-            for (skip, keys) in head.windows(first_len.max(1)).enumerate() {
+            // None if the log itself has lost keys.
+            let trials = (there.all + 1).saturating_sub(gap.len());
+            for (skip, keys) in head.windows(first_len.max(1)).take(trials).enumerate() {
                 let mut entries = keys.to_vec();
                 self.link(gap.first, &mut entries);
                 self.unlink();
@@ -282,19 +300,18 @@ impl Mending<'_> {
                 }
             }
         }
-        Ok(self.fit_by_number(gap, all))
+        Ok(self.fit_by_number(gap, there))
     }
 
-    /// The same by the number of keys alone: the log may have lost some.
-    fn fit_by_number(&self, gap: Gap, all: usize) -> Option<Fit> {
-        let wanted = gap.end.saturating_sub(gap.first) as usize;
-        let begun = self.before.filter(|_| gap.from >= self.log.start()).map_or(0, |before| before.1);
-        let between = all.saturating_sub(begun + gap.behind);
-        if between > wanted {
+    /// The same by the number of keys alone.
+    fn fit_by_number(&self, gap: Gap, there: There) -> Option<Fit> {
+        let begun = self.before.map_or(0, |before| before.1).min(there.of_first);
+        let between = there.all.saturating_sub(begun + gap.behind.min(there.of_last));
+        if between > gap.len() {
             // The first keys of the file's first record may be in the file before.
-            return self.before.is_none().then_some(Fit { skip: between - wanted, gone: 0 });
+            return self.before.is_none().then_some(Fit { skip: between - gap.len(), gone: 0 });
         }
-        let gone = u32::try_from(wanted - between).unwrap_or(u32::MAX);
+        let gone = u32::try_from(gap.len() - between).unwrap_or(u32::MAX);
         (gone == 0 || self.known.is_some()).then_some(Fit { skip: begun, gone })
     }
 
