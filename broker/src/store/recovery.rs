@@ -148,7 +148,8 @@ impl Recovery<'_> {
         let options = self.options;
         let mark = self.checkpoint.as_ref().map(|checkpoint| &checkpoint.index);
         let mut from = from;
-        let mut trusted = self.checkpoint.as_ref();
+        // One that stands at the log's beginning vouches for no file.
+        let mut trusted = self.checkpoint.as_ref().filter(|checkpoint| checkpoint.offset > self.segments.start());
         let index = match (options.index, mark) {
             (None, _) => None,
             (Some(size), mark) => {

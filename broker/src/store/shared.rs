@@ -73,7 +73,8 @@ impl Shared {
 
     /// Whether an entry that leads before the log's beginning was wrong, as the one before it shows, and no longer is.
     fn is_out_of_order(&self, queue: &Arc<Queue>, offset: u64, min_physical: u64) -> bool {
-        let there = |offset| self.entry(queue, offset).filter(|entry| !entry.is_blank()).map(|entry| entry.physical_offset);
+        let there =
+            |offset| self.entry(queue, offset).filter(|entry| !entry.is_blank()).map(|entry| entry.physical_offset);
         let before = offset.checked_sub(1).and_then(there);
         let is_wrong = before.is_some_and(|before| {
             // A queue's messages follow each other in the log.
