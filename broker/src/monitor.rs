@@ -107,6 +107,7 @@ fn write_metrics(broker: &Broker, out: &mut String) {
         ("batches_total", "Batches written to the log.", stats.batches),
         ("flushes_total", "Flushes of the log to the disk.", stats.flushes),
         ("damaged_records_total", "Records that failed their checksum and were not served.", stats.damaged),
+        ("index_mended_total", "Key index files that were damaged and mended.", stats.index_mended),
         ("derived_failures_total", "Failed writes of queue and index files, tried again.", stats.derived_failures),
         ("deleted_segments_total", "Log segments deleted by retention.", stats.deleted_segments),
     ];
