@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use orbitmq_common::protocol::body::heartbeat::{ConsumerData, MessageModel, SubscriptionData};
@@ -12,6 +13,9 @@ use orbitmq_common::protocol::body::heartbeat::{ConsumerData, MessageModel, Subs
 const NAMED: usize = 3;
 /// Characters of an expression that a difference shows at most.
 const SHOWN: usize = 100;
+/// Refused clients that are kept in mind, and for how long: they come again with each heartbeat.
+const REFUSED: usize = 32;
+const REFUSED_FOR: Duration = Duration::from_secs(120);
 
 /// Two members that want different things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +65,40 @@ struct Told {
 pub struct Wants {
     by_connection: HashMap<u64, Told>,
     conflict: Option<Conflict>,
+    refused: Vec<Refused>,
+}
+
+/// A client that may not join.
+#[derive(Debug, Clone)]
+struct Refused {
+    client_id: String,
+    conflict: Conflict,
+    seen: Instant,
 }
 
 impl Wants {
-    /// The conflict there is.
+    /// The conflict there is, or that there would be, had the client not been refused.
     #[must_use]
     pub fn conflict(&self) -> Option<&Conflict> {
-        self.conflict.as_ref()
+        let refused = self.refused.iter().rev().find(|refused| refused.seen.elapsed() < REFUSED_FOR);
+        self.conflict.as_ref().or(refused.map(|refused| &refused.conflict))
+    }
+
+    /// Notes that a client is refused. True: for this for the first time.
+    pub fn refuse(&mut self, client_id: &str, conflict: &Conflict) -> bool {
+        let known = self.refused.iter_mut().find(|refused| refused.client_id == client_id);
+        if let Some(known) = known {
+            known.seen = Instant::now();
+            let is_new = known.conflict != *conflict;
+            known.conflict.clone_from(conflict);
+            return is_new;
+        }
+        if self.refused.len() >= REFUSED {
+            self.refused.remove(0);
+        }
+        let (client_id, conflict, seen) = (client_id.to_owned(), conflict.clone(), Instant::now());
+        self.refused.push(Refused { client_id, conflict, seen });
+        true
     }
 
     /// How a member that says this would differ from another.
@@ -79,6 +110,7 @@ impl Wants {
 
     /// Notes what a member says.
     pub fn told(&mut self, connection: u64, client_id: &str, data: &ConsumerData) -> News {
+        self.refused.retain(|refused| refused.client_id != client_id);
         let hash = hash(data);
         if self.by_connection.get(&connection).is_some_and(|told| told.hash == hash && told.client_id == client_id) {
             return News::None;

@@ -162,9 +162,14 @@ impl Members {
                 && let Some(group) = consumers.get_mut(&name)
                 && let Some(conflict) = group.wants.against(&member.client_id, &data)
             {
-                self.conflicts.fetch_add(1, Ordering::Relaxed);
                 if let Some(known) = group.members.get_mut(&member.peer.id()) {
                     known.seen = member.seen;
+                }
+                let is_new = group.wants.refuse(&member.client_id, &conflict);
+                drop(consumers);
+                if is_new {
+                    self.conflicts.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(group = name, client = member.client_id, "{conflict}; the client is refused");
                 }
                 return Err(conflict);
             }
@@ -202,11 +207,12 @@ impl Members {
         }
     }
 
-    /// Conflicts between members so far, and groups that have one now.
+    /// How often members have wanted different things, and groups whose members do so now.
     #[must_use]
-    pub fn conflicts(&self) -> (u64, usize) {
-        let now = self.consumers.read().values().filter(|group| group.conflict().is_some()).count();
-        (self.conflicts.load(Ordering::Relaxed), now)
+    pub fn conflicts(&self) -> (u64, Vec<(String, Conflict)>) {
+        let consumers = self.consumers.read();
+        let now = consumers.iter().filter_map(|(name, group)| Some((name.clone(), group.conflict()?.clone())));
+        (self.conflicts.load(Ordering::Relaxed), now.collect())
     }
 
     /// Whether a heartbeat without subscriptions, known by its fingerprint, can be trusted.

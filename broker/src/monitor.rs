@@ -135,7 +135,7 @@ fn write_metrics(broker: &Broker, out: &mut String) {
             "Advertised addresses that do not lead to this broker.",
             broker.advertised.troubles().len() as f64,
         ),
-        ("subscription_conflicts", "Groups whose members want different things now.", conflicts_now as f64),
+        ("subscription_conflicts", "Groups whose members want different things now.", conflicts_now.len() as f64),
         ("log_fenced", "1 after a failed write or flush, until a restart.", truth(stats.poisoned.is_some())),
         ("disk_full", "1 while no space can be reserved.", truth(stats.disk_full)),
     ];

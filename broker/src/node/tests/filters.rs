@@ -82,11 +82,14 @@ async fn a_reader_gets_what_fulfils_its_condition() {
         let sent = call(&link, send(&link, "T", body, properties)).await;
         assert_eq!(sent.code, response::SUCCESS, "{:?}", sent.remark);
     }
+    // What is acknowledged is readable a moment later; a pull that finds something does not wait for it.
+    let broker = node.broker();
+    broker.store.built(broker.store.confirmed()).await;
     let found = async |condition: &str| bodies(&call(&link, pull_by(&link, Some(condition), 0, 0)).await);
     assert_eq!(found("n BETWEEN 7 AND 8").await, ["0", "4"]);
     assert_eq!(found("TAGS = 'a' OR s CONTAINS ''''").await, ["0", "1"]);
     assert_eq!(found("n IS NULL").await, ["2"]);
-    assert_eq!(node.broker().filters.failures(), 1, "'seven' is no number");
+    assert_eq!(broker.filters.failures(), 1, "'seven' is no number");
 
     let nothing = call(&link, pull_by(&link, Some("missing = 'x'"), 1, 0)).await;
     assert_eq!(nothing.code, response::PULL_RETRY_IMMEDIATELY);
@@ -148,12 +151,15 @@ async fn a_conflict_in_a_group_is_shown_and_counted() {
     }
     let conflict = shown().await.unwrap();
     assert!(conflict.contains("'x' and 'y'") && conflict.contains("topic 'T': tags a against tags b"), "{conflict}");
-    assert_eq!(node.broker().members.conflicts(), (1, 1));
+    let (times, now) = node.broker().members.conflicts();
+    assert_eq!((times, now.len()), (1, 1));
+    let runtime = call(&first, first.request(request::GET_BROKER_RUNTIME_INFO)).await;
+    assert!(String::from_utf8_lossy(&runtime.body).contains("group 'G': clients 'x' and 'y'"));
     let fields =
         UnregisterClientRequest { client_id: "y".into(), producer_group: None, consumer_group: Some("G".into()) };
     call(&second, second.request(request::UNREGISTER_CLIENT).with_fields(&fields)).await;
     assert_eq!(shown().await, None);
-    assert_eq!(node.broker().members.conflicts(), (1, 0));
+    assert_eq!(node.broker().members.conflicts(), (1, Vec::new()));
     node.stop().await;
 }
 
@@ -166,6 +172,7 @@ async fn a_member_that_wants_something_else_may_be_refused() {
     let beats =
         |link: &Link, tags: &str| beat(link, tags, &[("G", wants("T", "TAG", tags)), ("H", wants("T", "TAG", "*"))]);
     assert_eq!(call(&first, beats(&first, "a")).await.code, response::SUCCESS);
+    call(&second, beats(&second, "b")).await;
     let refused = call(&second, beats(&second, "b")).await;
     assert_eq!(refused.code, response::NO_PERMISSION);
     let remark = refused.remark.unwrap();
@@ -173,7 +180,10 @@ async fn a_member_that_wants_something_else_may_be_refused() {
     let members = &node.broker().members;
     assert_eq!(members.consumer_ids("G"), ["a"]);
     assert_eq!(members.consumer_ids("H"), ["a", "b"], "the client's other groups are not touched");
-    assert_eq!(members.conflicts(), (1, 0));
-    assert_eq!(call(&second, beats(&second, "a")).await.code, response::SUCCESS);
+    let (times, now) = members.conflicts();
+    assert_eq!((times, now.len()), (1, 1), "told once");
+    let agreed = beat(&second, "b", &[("G", wants("T", "TAG", "a"))]);
+    assert_eq!(call(&second, agreed).await.code, response::SUCCESS);
+    assert_eq!(members.conflicts(), (1, Vec::new()));
     node.stop().await;
 }
