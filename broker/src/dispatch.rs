@@ -66,7 +66,7 @@ impl Dispatch {
             request::HEART_BEAT => heartbeat::beat(broker, peer, frame),
             request::UNREGISTER_CLIENT => heartbeat::leave(broker, peer, frame),
             request::GET_CONSUMER_LIST_BY_GROUP => heartbeat::list(broker, frame),
-            request::CHECK_CLIENT_CONFIG => heartbeat::check(frame),
+            request::CHECK_CLIENT_CONFIG => heartbeat::check(broker, frame),
             request::LOCK_BATCH_MQ => lock::lock(broker, frame),
             request::UNLOCK_BATCH_MQ => lock::unlock(broker, frame),
             request::VIEW_MESSAGE_BY_ID => query::view(broker, frame),

@@ -10,5 +10,6 @@
 
 mod bodies;
 mod fields;
+mod filters;
 mod frames;
 mod sample;
