@@ -91,6 +91,10 @@ fn note(shared: &Shared, result: io::Result<()>, failing: &mut bool) {
 
 /// Makes queues and index durable as of one log offset and notes it.
 pub fn make_checkpoint(shared: &Shared) -> io::Result<()> {
+    // So that the marks tell where each queue begins in the log as it is.
+    shared.derived.queues.all().iter().for_each(|queue| {
+        shared.min_of(queue);
+    });
     let (built, queues) = shared.builder.cut(|built| (built, queue_marks(shared)));
     shared.derived.write_out(built.offset)?;
     let index = shared.derived.sync()?;

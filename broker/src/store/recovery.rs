@@ -174,10 +174,17 @@ impl Recovery<'_> {
             }
         };
         let queues = Queues::new(options.dir.join("consumequeue"), options.queue_file_entries);
-        for queue in self.checkpoint.iter().flat_map(|checkpoint| &checkpoint.queues) {
+        let start = self.segments.start();
+        let same_start = trusted.is_some_and(|checkpoint| checkpoint.min_physical == start);
+        for mark in self.checkpoint.iter().flat_map(|checkpoint| &checkpoint.queues) {
             // Without trust in the files a queue's offsets are still known: they must neither repeat nor skip.
-            let known = trusted.map(|_| (queue.min, queue.max));
-            queues.insert(&queue.topic, queue.id, known).set_known(from);
+            let known = trusted.map(|_| (mark.min, mark.max));
+            let queue = queues.insert(&mark.topic, mark.id, known);
+            queue.set_known(from);
+            if same_start {
+                // Not looked for in entries, of which a damaged one may claim that its record is gone.
+                queue.set_min(mark.min, start);
+            }
         }
         let delays = options.delay_levels.iter().map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
         let derived = Derived::new(queues, index, Arc::clone(&options.io), delays.collect(), Arc::clone(counters));

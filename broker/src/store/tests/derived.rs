@@ -289,6 +289,28 @@ fn a_first_message_that_seems_to_be_expired_is_healed() {
 }
 
 #[test]
+fn a_first_message_that_seems_to_be_expired_is_known_from_the_checkpoint() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    let places: Vec<u64> = (0..400).map(|_| put(&store, "t", 0, &[7; 600]).physical_offset).collect();
+    settle(&store);
+    store.close().unwrap();
+    drop(store);
+    std::fs::remove_file(&files(dir.path(), "commitlog/")[0]).unwrap();
+    let store = open(dir.path());
+    store.close().unwrap();
+    drop(store);
+    let first = places.iter().position(|place| *place >= 64 << 10).unwrap() as u64;
+    // Its entry leads into what is gone, behind the message before it: their order does not tell.
+    let entries = files(dir.path(), "consumequeue/t/0/");
+    let file = OpenOptions::new().write(true).open(&entries[(first / 50) as usize]).unwrap();
+    file.write_all_at(&(places[first as usize - 1] + 1).to_be_bytes(), first % 50 * 20).unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.min_offset("t", 0), first as i64);
+    assert_eq!(drain(&store, "t", 0).len(), 400 - first as usize);
+}
+
+#[test]
 fn a_damaged_checkpoint_brings_no_deleted_topic_back() {
     let dir = tempdir().unwrap();
     let store = open(dir.path());
