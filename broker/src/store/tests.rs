@@ -9,4 +9,4 @@ mod faults;
 mod keep;
 mod model;
 mod power;
-mod support;
+pub(crate) mod support;

@@ -1,0 +1,4 @@
+//! Checks of transactions.
+
+mod model;
+mod whole;
