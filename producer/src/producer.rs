@@ -24,6 +24,7 @@ use crate::choose::{Choice, Choose};
 use crate::config::{Config, ProducerBuilder};
 use crate::error::{BatchError, BuildError, SendError};
 use crate::heartbeat;
+use crate::questions::Questions;
 use crate::receipt::{Pending, SendReceipt};
 use crate::send::{Parcel, Room, Sending};
 
@@ -68,9 +69,14 @@ impl Producer {
         ProducerBuilder::default()
     }
 
-    pub(crate) async fn start_with(config: Config) -> Result<Self, BuildError> {
+    pub(crate) async fn start_with(config: Config, questions: Option<Arc<Questions>>) -> Result<Self, BuildError> {
         name::check_group(&config.group)?;
-        let links = Arc::new(Links::new(Arc::new(Client::new(config.client.clone()))));
+        let lost = questions.as_ref().map(|questions| Arc::clone(&questions.lost));
+        let client = match questions {
+            Some(questions) => Client::with_handler(config.client.clone(), questions),
+            None => Client::new(config.client.clone()),
+        };
+        let links = Arc::new(Links::new(Arc::new(client)));
         let finder = RouteFinder::new(Arc::clone(&links), config.nameservers.clone(), config.finder.clone())?;
         let own = identity::own_address(&config.nameservers).await;
         let shared = Arc::new(Shared {
@@ -85,8 +91,13 @@ impl Producer {
             closing: CancellationToken::new(),
             config,
         });
-        tokio::spawn(heartbeat::run(Arc::downgrade(&shared), shared.stopped.clone(), shared.finder.changes()));
+        let (stopped, changes) = (shared.stopped.clone(), shared.finder.changes());
+        tokio::spawn(heartbeat::run(Arc::downgrade(&shared), stopped, changes, lost));
         Ok(Self { shared })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The id under which brokers know this producer.
@@ -227,7 +238,7 @@ impl Producer {
         Ok(Sending::new(Arc::clone(&self.shared), parcel, choice, began, room))
     }
 
-    fn pack(&self, message: &Message) -> Result<Parcel, SendError> {
+    pub(crate) fn pack(&self, message: &Message) -> Result<Parcel, SendError> {
         let config = &self.shared.config;
         check_topic(&message.topic)?;
         let id = self.shared.ids.next_id();
@@ -250,7 +261,7 @@ impl Producer {
     }
 
     /// Waits for a place among the sends in hand.
-    async fn room(&self, size: usize, began: Instant) -> Result<Room, SendError> {
+    pub(crate) async fn room(&self, size: usize, began: Instant) -> Result<Room, SendError> {
         let shared = &self.shared;
         let bytes = u32::try_from(size.clamp(1, permits(shared.config.max_bytes_in_flight))).unwrap_or(u32::MAX);
         if shared.closing.is_cancelled() {
@@ -278,11 +289,11 @@ fn permits(wanted: usize) -> usize {
     wanted.min(Semaphore::MAX_PERMITS).min(1 << 31)
 }
 
-fn choice_of(message: &Message) -> Choice {
+pub(crate) fn choice_of(message: &Message) -> Choice {
     message.sharding_key.clone().map_or(Choice::Turn, Choice::Key)
 }
 
-fn only(receipts: Vec<SendReceipt>) -> Result<SendReceipt, SendError> {
+pub(crate) fn only(receipts: Vec<SendReceipt>) -> Result<SendReceipt, SendError> {
     receipts.into_iter().next().ok_or(SendError::Closed)
 }
 

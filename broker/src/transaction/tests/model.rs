@@ -63,11 +63,25 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Open,
-    /// Ended by a note that ends there in the log.
-    Ended(Outcome, u64),
-    /// A crash took the note and left the message.
-    EndedUnnoted(Outcome),
+    /// Ended; where the message that came of it and the note end in the log.
+    Ended { outcome: Outcome, message: u64, note: u64 },
 }
+
+impl Fate {
+    fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Open => None,
+            Self::Ended { outcome, .. } => Some(outcome),
+        }
+    }
+
+    /// Whether no note of the end is left: a crash took it and left the message.
+    fn is_unnoted(self) -> bool {
+        matches!(self, Self::Open | Self::Ended { note: UNNOTED, .. })
+    }
+}
+
+const UNNOTED: u64 = u64::MAX;
 
 #[derive(Debug, Clone)]
 struct Known {
@@ -98,6 +112,18 @@ fn ground(store: &Store) -> Ground<'_> {
     Ground { store, host, levels: 18, timeout: NOBODY }
 }
 
+/// Ends of all records of the log.
+fn ends(store: &Store) -> Vec<u64> {
+    let (mut at, end, mut ends) = (0, store.end(), Vec::new());
+    while at < end {
+        let bytes = store.log_bytes(at, end, u64::MAX).unwrap();
+        let found = records(&bytes).map(|record| record.unwrap());
+        ends.extend(found.map(|record| record.physical_offset + record.size() as u64));
+        at = (at / (64 << 10) + 1) * (64 << 10);
+    }
+    ends
+}
+
 impl World {
     fn new() -> Self {
         let (dir, meta) = (tempdir().unwrap(), tempdir().unwrap());
@@ -122,9 +148,9 @@ impl World {
         settle(&self.store);
         self.transactions = Transactions::new(10_000);
         self.transactions.rebuild(ground(&self.store), &self.offsets, &self.asked, NOBODY).unwrap();
-        let open = self.halves.iter().filter(|half| !matches!(half.fate, Fate::Ended(..))).count();
+        let open = self.halves.iter().filter(|half| half.fate.is_unnoted()).count();
         assert_eq!(self.transactions.open(), open, "{:?}", self.halves);
-        for half in self.halves.iter().filter(|half| !matches!(half.fate, Fate::Ended(..))) {
+        for half in self.halves.iter().filter(|half| half.fate.is_unnoted()) {
             let known = self.transactions.table.lock().get(half.offset).expect("open");
             assert_eq!((known.physical, known.inherited), (half.physical, true));
         }
@@ -156,12 +182,18 @@ impl World {
             let (offset, physical) = (half.offset.cast_signed(), half.physical);
             self.transactions.end(ground, &Wish { offset, physical, group: GROUP, outcome, asked: false })
         };
-        match half.fate {
-            Fate::Open => half.fate = Fate::Ended(outcome, ended.unwrap()),
-            Fate::Ended(..) => assert!(matches!(ended, Err(EndError::Ended)), "{ended:?}"),
-            Fate::EndedUnnoted(before) => {
+        let before = half.fate;
+        match before {
+            Fate::Open => {
+                let note = ended.unwrap();
+                settle(&self.store);
+                let message = ends(&self.store).into_iter().filter(|end| *end < note).max().unwrap_or(0);
+                half.fate = Fate::Ended { outcome, message, note };
+            }
+            Fate::Ended { outcome, message, note } => {
                 assert!(matches!(ended, Err(EndError::Ended)), "{ended:?}");
-                half.fate = Fate::Ended(before, self.store.end());
+                let note = if note == UNNOTED { self.store.end() } else { note };
+                half.fate = Fate::Ended { outcome, message, note };
             }
         }
     }
@@ -209,22 +241,11 @@ impl World {
         self.offsets.commit(name::HALF_OP_TOPIC, name::TRANSACTION_GROUP, 0, op.cast_signed());
     }
 
-    /// Ends of all records of the log.
-    fn ends(&self) -> Vec<u64> {
-        let (mut at, end, mut ends) = (0, self.store.end(), Vec::new());
-        while at < end {
-            let bytes = self.store.log_bytes(at, end, u64::MAX).unwrap();
-            ends.extend(records(&bytes).map(|record| record.unwrap()).map(|record| record.physical_offset + record.size() as u64));
-            at = (at / (64 << 10) + 1) * (64 << 10);
-        }
-        ends
-    }
-
     /// The log loses its end, at any record behind what was acknowledged; the progress may be an older one, but not less than
     /// what is kept by the log of half messages alone.
     fn crash(&mut self, cut: usize, progress: usize) {
         settle(&self.store);
-        let ends = self.ends();
+        let ends = ends(&self.store);
         let places: Vec<u64> = ends.iter().copied().filter(|end| *end >= self.acknowledged).collect();
         let Some(cut) = places.get(cut.checked_rem(places.len()).unwrap_or(0)).copied() else { return };
         self.store.abandon();
@@ -232,12 +253,11 @@ impl World {
         self.store = open(self.dir.path());
         self.halves.retain(|half| half.end <= cut);
         for half in &mut self.halves {
-            let Fate::Ended(outcome, note) = half.fate else { continue };
-            let message = ends.iter().copied().filter(|end| *end < note).max().unwrap_or(0);
+            let Fate::Ended { outcome, message, note } = half.fate else { continue };
             half.fate = match outcome {
                 _ if note <= cut => continue,
                 Outcome::Rollback => Fate::Open,
-                _ if message <= cut => Fate::EndedUnnoted(outcome),
+                _ if message <= cut => Fate::Ended { outcome, message, note: UNNOTED },
                 _ => Fate::Open,
             };
         }
@@ -246,6 +266,8 @@ impl World {
             self.commit(older.half, older.op.min(op.op));
         }
         self.rebuild();
+        // What recovery finds counts from then on.
+        self.acknowledge();
     }
 
     fn restart(&mut self) {
@@ -271,10 +293,7 @@ impl World {
     fn check(&self) {
         settle(&self.store);
         let wanted = |wanted: fn(&Known, Outcome) -> bool| -> BTreeMap<String, usize> {
-            let ended = self.halves.iter().filter(|half| match half.fate {
-                Fate::Ended(outcome, _) | Fate::EndedUnnoted(outcome) => wanted(half, outcome),
-                Fate::Open => false,
-            });
+            let ended = self.halves.iter().filter(|half| half.fate.outcome().is_some_and(|outcome| wanted(half, outcome)));
             ended.map(|half| (half.key.clone(), 1)).collect()
         };
         assert_eq!(self.keys(TOPIC, 1), wanted(|half, outcome| outcome == Outcome::Commit && !half.delayed));

@@ -24,9 +24,9 @@ use crate::config::Config;
 use crate::node::Node;
 use crate::store::options::IndexSize;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
-async fn start(dir: &Path, change: impl FnOnce(&mut Config)) -> Node {
+pub async fn start(dir: &Path, change: impl FnOnce(&mut Config)) -> Node {
     let mut config = Config::local(dir, Vec::new());
     config.store.segment_size = 16 << 20;
     config.store.index = Some(IndexSize { slots: 1000, entries: 4000 });
@@ -35,14 +35,14 @@ async fn start(dir: &Path, change: impl FnOnce(&mut Config)) -> Node {
 }
 
 /// Asked soon and often.
-fn impatient(config: &mut Config) {
+pub fn impatient(config: &mut Config) {
     config.transactions.timeout = Duration::from_millis(100);
     config.transactions.check_interval = Duration::from_millis(100);
     config.transactions.check_max = 3;
 }
 
 /// A question of the broker's, and where to.
-type Question = (CheckTransactionRequest<'static>, Frame);
+pub type Question = (CheckTransactionRequest<'static>, Frame);
 
 struct Ear(mpsc::UnboundedSender<Frame>);
 
@@ -54,21 +54,21 @@ impl Handler for Ear {
 }
 
 /// A producer of group P.
-struct Sender {
-    link: Link,
+pub struct Sender {
+    pub link: Link,
     questions: mpsc::UnboundedReceiver<Frame>,
     _client: Client,
 }
 
 /// A half message that was sent.
 #[derive(Debug, Clone)]
-struct Sent {
-    offset: i64,
-    physical: i64,
+pub struct Sent {
+    pub offset: i64,
+    pub physical: i64,
 }
 
 impl Sender {
-    async fn new(node: &Node) -> Self {
+    pub async fn new(node: &Node) -> Self {
         let (ear, questions) = mpsc::unbounded_channel();
         let options = ClientOptions { encoding: Some(Encoding::Json), ..ClientOptions::default() };
         let client = Client::with_handler(options, Arc::new(Ear(ear)));
@@ -76,7 +76,7 @@ impl Sender {
         Self { link, questions, _client: client }
     }
 
-    async fn be_known(&self) {
+    pub async fn be_known(&self) {
         let data = HeartbeatData {
             client_id: "c".to_owned(),
             producer_data_set: vec![ProducerData { group_name: "P".to_owned() }],
@@ -86,7 +86,7 @@ impl Sender {
         assert_eq!(answer.code, response::SUCCESS);
     }
 
-    async fn send(&self, body: &str, properties: &str) -> Frame {
+    pub async fn send(&self, body: &str, properties: &str) -> Frame {
         let properties = format!("TRAN_MSG\u{1}true\u{2}PGROUP\u{1}P\u{2}UNIQ_KEY\u{1}id-{body}\u{2}{properties}");
         let fields = SendRequestV2 {
             producer_group: "P".into(),
@@ -100,7 +100,7 @@ impl Sender {
         self.link.call(frame, DEADLINE).await.unwrap()
     }
 
-    async fn half(&self, body: &str, properties: &str) -> Sent {
+    pub async fn half(&self, body: &str, properties: &str) -> Sent {
         let answer = self.send(body, properties).await;
         assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
         let fields: SendResponse<'_> = answer.fields().unwrap();
@@ -109,7 +109,7 @@ impl Sender {
         Sent { offset: fields.queue_offset, physical: physical.cast_signed() }
     }
 
-    async fn end(&self, sent: &Sent, kind: u32, change: impl FnOnce(&mut EndTransactionRequest<'_>)) -> Frame {
+    pub async fn end(&self, sent: &Sent, kind: u32, change: impl FnOnce(&mut EndTransactionRequest<'_>)) -> Frame {
         let mut fields = EndTransactionRequest {
             producer_group: "P".into(),
             tran_state_table_offset: sent.offset,
@@ -121,15 +121,15 @@ impl Sender {
         self.link.call(self.link.request(request::END_TRANSACTION).with_fields(&fields), DEADLINE).await.unwrap()
     }
 
-    async fn commit(&self, sent: &Sent) -> Frame {
+    pub async fn commit(&self, sent: &Sent) -> Frame {
         self.end(sent, sysflag::TRANSACTION_COMMIT, |_| {}).await
     }
 
-    async fn roll_back(&self, sent: &Sent) -> Frame {
+    pub async fn roll_back(&self, sent: &Sent) -> Frame {
         self.end(sent, sysflag::TRANSACTION_ROLLBACK, |_| {}).await
     }
 
-    async fn question(&mut self) -> Question {
+    pub async fn question(&mut self) -> Question {
         let frame = tokio::time::timeout(DEADLINE, self.questions.recv()).await.unwrap().unwrap();
         assert!(frame.code == request::CHECK_TRANSACTION_STATE && frame.is_oneway(), "{frame:?}");
         let fields: CheckTransactionRequest<'_> = frame.fields().unwrap();
@@ -149,7 +149,7 @@ impl Sender {
     }
 
     /// Bodies of a topic's first queue.
-    async fn bodies(&self, topic: &str) -> Vec<String> {
+    pub async fn bodies(&self, topic: &str) -> Vec<String> {
         let fields = PullRequest {
             consumer_group: "G".into(),
             topic: topic.into(),
@@ -164,7 +164,7 @@ impl Sender {
         records(&answer.body).map(|record| String::from_utf8(record.unwrap().body.to_vec()).unwrap()).collect()
     }
 
-    async fn wait_for(&self, topic: &str, bodies: &[&str]) {
+    pub async fn wait_for(&self, topic: &str, bodies: &[&str]) {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
             let found = self.bodies(topic).await;
