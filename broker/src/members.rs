@@ -300,6 +300,13 @@ impl Members {
         from_first.find(|member| !member.peer.is_closed()).cloned()
     }
 
+    /// A connected producer, by the id of its client.
+    #[must_use]
+    pub fn producer_client(&self, client_id: &str) -> Option<Member> {
+        let producers = self.producers.read();
+        producers.values().flat_map(HashMap::values).find(|member| member.client_id == client_id).cloned()
+    }
+
     /// Members of a producer group.
     #[must_use]
     pub fn producer_group(&self, name: &str) -> Vec<Member> {

@@ -10,5 +10,6 @@ pub mod pull;
 pub mod query;
 pub mod relay;
 pub mod resume_check;
+pub mod reply;
 pub mod send;
 pub mod send_back;
