@@ -6,7 +6,7 @@ use std::time::Duration;
 use orbitmq_common::protocol::body::heartbeat::{HeartbeatData, ProducerData};
 use orbitmq_common::protocol::code::request;
 use orbitmq_common::protocol::header::group::UnregisterClientRequest;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -17,35 +17,28 @@ const WITHIN: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Sends heartbeats to all brokers of all routes, slaves too, for one of them may be the next master: on a timer, and at once
-/// when a route changed. A producer that brokers ask something (`lost`: rung when a connection ends) is back as soon as they are.
+/// when a route changed. A producer that brokers ask something is back as soon as they are.
 pub(crate) async fn run(
     shared: Weak<Shared>,
     stopped: CancellationToken,
     mut changes: watch::Receiver<u64>,
-    lost: Option<Arc<Notify>>,
 ) {
     loop {
-        let (mut beats, every) = {
+        let (mut beats, every, notices) = {
             let Some(shared) = shared.upgrade() else { return };
-            (beat(&shared), shared.config.heartbeat)
+            (beat(&shared), shared.config.heartbeat, Arc::clone(&shared.notices))
         };
         let pause = async {
             let mut heard = true;
             while let Some(beat) = beats.join_next().await {
                 heard &= beat.unwrap_or(false);
             }
-            let soon = !heard && lost.is_some();
+            let soon = !heard && notices.is_asked();
             tokio::time::sleep(if soon { every.min(AGAIN) } else { every }).await;
-        };
-        let disconnected = async {
-            match &lost {
-                Some(lost) => lost.notified().await,
-                None => std::future::pending().await,
-            }
         };
         tokio::select! {
             () = pause => {}
-            () = disconnected => {}
+            () = notices.lost.notified() => {}
             changed = changes.changed() => if changed.is_err() { return },
             () = stopped.cancelled() => return,
         }
@@ -53,7 +46,7 @@ pub(crate) async fn run(
 }
 
 /// Tells all of them at the same time; one that hangs keeps none from hearing. Each tells whether it was heard.
-fn beat(shared: &Arc<Shared>) -> JoinSet<bool> {
+pub(crate) fn beat(shared: &Arc<Shared>) -> JoinSet<bool> {
     let data = Arc::new(HeartbeatData {
         client_id: shared.client_id.clone(),
         producer_data_set: vec![ProducerData { group_name: shared.config.group.clone() }],

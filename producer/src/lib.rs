@@ -20,7 +20,7 @@
 //!   ([`Producer::send_to`]), or any [`Choose`] of your own ([`Producer::send_by`]).
 //!   While the broker of a key's queue is gone, the key's messages go to another queue.
 //! - [`Producer::send_batch`] sends many messages of a topic in few requests.
-//!
+//! - [`Producer::request`] waits for the reply of whoever consumes the message.
 //! - In a transaction: [`TransactionProducer::send_in_transaction`] delivers the message if and only if local work succeeds.
 //!
 //! ```no_run
@@ -62,9 +62,12 @@ pub mod choose;
 pub mod config;
 pub mod error;
 mod heartbeat;
+mod notices;
 pub mod producer;
 mod questions;
 pub mod receipt;
+mod replies;
+pub mod request;
 mod send;
 pub mod transaction;
 
@@ -75,4 +78,6 @@ pub use orbitmq_common::message::message::{Message, StoredMessage};
 pub use orbitmq_common::route::table::Queue;
 pub use producer::Producer;
 pub use receipt::{Pending, SendReceipt, Unconfirmed};
+pub use replies::Reply;
+pub use request::RequestError;
 pub use transaction::{CheckBack, Decision, NotTold, TransactionProducer, TransactionReceipt};

@@ -10,6 +10,7 @@ use orbitmq_common::message::record::SHORT_MAX;
 use orbitmq_common::message::{compress, property, sysflag};
 use orbitmq_common::name;
 use orbitmq_common::net::client::Client;
+use orbitmq_common::net::connection::Handler;
 use orbitmq_common::route::finder::RouteFinder;
 use orbitmq_common::route::identity;
 use orbitmq_common::route::links::Links;
@@ -24,6 +25,7 @@ use crate::choose::{Choice, Choose};
 use crate::config::{Config, ProducerBuilder};
 use crate::error::{BatchError, BuildError, SendError};
 use crate::heartbeat;
+use crate::notices::Notices;
 use crate::questions::Questions;
 use crate::receipt::{Pending, SendReceipt};
 use crate::send::{Parcel, Room, Sending};
@@ -42,10 +44,17 @@ pub(crate) struct Shared {
     pub avoided: Avoided,
     pub client_id: String,
     pub stopped: CancellationToken,
+    pub notices: Arc<Notices>,
     ids: UniqueIds,
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     closing: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn next_id(&self) -> String {
+        self.ids.next_id()
+    }
 }
 
 impl Drop for Shared {
@@ -69,13 +78,10 @@ impl Producer {
         ProducerBuilder::default()
     }
 
-    pub(crate) async fn start_with(config: Config, questions: Option<Arc<Questions>>) -> Result<Self, BuildError> {
+    pub(crate) async fn start_with(config: Config, questions: Option<Questions>) -> Result<Self, BuildError> {
         name::check_group(&config.group)?;
-        let lost = questions.as_ref().map(|questions| Arc::clone(&questions.lost));
-        let client = match questions {
-            Some(questions) => Client::with_handler(config.client.clone(), questions),
-            None => Client::new(config.client.clone()),
-        };
+        let notices = Arc::new(Notices::new(questions));
+        let client = Client::with_handler(config.client.clone(), Arc::clone(&notices) as Arc<dyn Handler>);
         let links = Arc::new(Links::new(Arc::new(client)));
         let finder = RouteFinder::new(Arc::clone(&links), config.nameservers.clone(), config.finder.clone())?;
         let own = identity::own_address(&config.nameservers).await;
@@ -85,6 +91,7 @@ impl Producer {
             avoided: Avoided::default(),
             client_id: identity::client_id(own),
             stopped: CancellationToken::new(),
+            notices,
             ids: UniqueIds::new(own),
             messages: Arc::new(Semaphore::new(config.max_in_flight.min(permits(usize::MAX)))),
             bytes: Arc::new(Semaphore::new(permits(config.max_bytes_in_flight))),
@@ -92,7 +99,7 @@ impl Producer {
             config,
         });
         let (stopped, changes) = (shared.stopped.clone(), shared.finder.changes());
-        tokio::spawn(heartbeat::run(Arc::downgrade(&shared), stopped, changes, lost));
+        tokio::spawn(heartbeat::run(Arc::downgrade(&shared), stopped, changes));
         Ok(Self { shared })
     }
 

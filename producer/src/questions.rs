@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use orbitmq_common::message::message::{StoredMessage, decode_all};
 use orbitmq_common::message::{property, sysflag};
-use orbitmq_common::net::connection::{Handler, Outcome};
 use orbitmq_common::net::peer::Peer;
-use orbitmq_common::protocol::code::{request, response};
+use orbitmq_common::protocol::code::request;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::transaction::{CheckTransactionRequest, EndTransactionRequest};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::receipt::SendReceipt;
 use crate::transaction::{CheckBack, Decision};
@@ -20,23 +19,22 @@ const AT_ONCE: usize = 256;
 /// Bodies grow when they are decompressed; this is the most they may have to.
 const BODY_LIMIT: usize = 64 << 20;
 
-/// Hears brokers.
+/// Finds the answers.
 pub(crate) struct Questions {
     group: String,
     body_limit: usize,
     check: Arc<dyn CheckBack>,
     room: Arc<Semaphore>,
-    /// Rung when a connection ends: its broker does not know this producer any more.
-    pub lost: Arc<Notify>,
 }
 
 impl Questions {
     pub(crate) fn new(group: String, max_message_size: usize, check: Arc<dyn CheckBack>) -> Self {
         let room = Arc::new(Semaphore::new(AT_ONCE));
-        Self { group, body_limit: BODY_LIMIT.max(max_message_size), check, room, lost: Arc::default() }
+        Self { group, body_limit: BODY_LIMIT.max(max_message_size), check, room }
     }
 
-    fn hear(&self, peer: &Arc<Peer>, frame: &Frame) -> Result<(), String> {
+    /// Takes a question, to be answered later; or tells why not.
+    pub(crate) fn hear(&self, peer: &Arc<Peer>, frame: &Frame) -> Result<(), String> {
         let fields: CheckTransactionRequest<'_> = frame.fields().map_err(|error| error.to_string())?;
         let message = decode_all(&frame.body, self.body_limit).next().ok_or("it holds no message")?;
         let message: StoredMessage = message.map_err(|error| error.to_string())?;
@@ -67,23 +65,6 @@ impl Questions {
             }
         });
         Ok(())
-    }
-}
-
-impl Handler for Questions {
-    fn call(&self, peer: &Arc<Peer>, frame: Frame) -> Outcome {
-        if frame.code != request::CHECK_TRANSACTION_STATE {
-            let remark = format!("request kind {} is not understood by this producer", frame.code);
-            return Outcome::Answer(frame.refuse(response::REQUEST_CODE_NOT_SUPPORTED, remark));
-        }
-        if let Err(why) = self.hear(peer, &frame) {
-            tracing::debug!(broker = %peer.remote(), why, "a question about a transaction is passed over");
-        }
-        Outcome::Nothing
-    }
-
-    fn closed(&self, _: &Arc<Peer>) {
-        self.lost.notify_one();
     }
 }
 

@@ -97,7 +97,7 @@ impl ProducerBuilder {
 
 impl TransactionProducer {
     async fn start(config: Config, check: Arc<dyn CheckBack>) -> Result<Self, BuildError> {
-        let questions = Arc::new(Questions::new(config.group.clone(), config.max_message_size, check));
+        let questions = Questions::new(config.group.clone(), config.max_message_size, check);
         Ok(Self { producer: Producer::start_with(config, Some(questions)).await? })
     }
 
