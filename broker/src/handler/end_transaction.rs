@@ -53,7 +53,8 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Answering, Refusal> {
 /// Ends the half message; `Some`: it had ended so before.
 async fn settle(broker: &Broker, wish: &Wish<'_>, oneway: bool) -> Result<Option<&'static str>, Refusal> {
     let limit = broker.config.acknowledge_timeout;
-    if !tokio::time::timeout(limit, broker.transactions.ready()).await.unwrap_or(false) {
+    let transactions = &broker.transactions;
+    if !transactions.is_ready() && tokio::time::timeout(limit, transactions.ready()).await.is_err() {
         let remark = "[REJECTREQUEST]this broker has just become master and still counts its half messages; try again";
         return Err(Refusal::new(response::SYSTEM_BUSY, remark));
     }

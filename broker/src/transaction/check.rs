@@ -149,7 +149,7 @@ fn give_up(broker: &Broker, half: &Half<'_>, checks: u32) -> Result<(), EndError
     broker.topics.ensure(name::CHECK_MAX_TIME_TOPIC, || {
         TopicConfig::new(name::CHECK_MAX_TIME_TOPIC, 1, perm::READ | perm::WRITE)
     });
-    match broker.transactions.conclude(broker.ground(), half, Outcome::GiveUp { checks }) {
+    match broker.transactions.conclude(broker.ground(), half, Outcome::GiveUp { checks }, true) {
         Ok(_) => {
             let (topic, group, key) = (half.topic, half.group, half.key);
             tracing::warn!(

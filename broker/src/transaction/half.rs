@@ -67,11 +67,6 @@ impl<'a> Half<'a> {
         immunity(self.record.properties)
     }
 
-    /// Whether it is another half message written anew: RocketMQ's broker does that to ask.
-    pub fn is_copy(&self) -> bool {
-        self.record.property(property::TRANSACTION_CHECK_TIMES).is_some()
-    }
-
     /// Where its message goes when it is committed; one that asks for a delay waits for that first.
     ///
     /// # Errors

@@ -177,10 +177,10 @@ impl World {
         let ground = ground(&self.store);
         let ended = if matches!(outcome, Outcome::GiveUp { .. }) {
             let bytes = self.store.record_at(half.physical).unwrap();
-            self.transactions.conclude(ground, &half_of(&bytes, half.physical).unwrap(), outcome)
+            self.transactions.conclude(ground, &half_of(&bytes, half.physical).unwrap(), outcome, which % 2 == 0)
         } else {
             let (offset, physical) = (half.offset.cast_signed(), half.physical);
-            self.transactions.end(ground, &Wish { offset, physical, group: GROUP, outcome, asked: false })
+            self.transactions.end(ground, &Wish { offset, physical, group: GROUP, outcome, asked: which % 2 == 0 })
         };
         let before = half.fate;
         match before {
