@@ -117,6 +117,10 @@ async fn each_half_message_ends_once_although_the_broker_dies() {
     })
     .await;
     assert_eq!(stored().await, wanted(), "each message once");
-    println!("{} transactions begun, {} committed, {KILLS} kills", ledger.begun.load(Ordering::Relaxed), wanted().len());
+    println!(
+        "{} transactions begun, {} committed, {KILLS} kills",
+        ledger.begun.load(Ordering::Relaxed),
+        wanted().len()
+    );
     producer.close().await;
 }

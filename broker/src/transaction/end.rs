@@ -142,8 +142,8 @@ impl Transactions {
     /// See [`BeginError`]; nothing is stored.
     pub fn begin(&self, ground: Ground<'_>, record: &NewRecord<'_>, wait: i64) -> Result<Appended, BeginError> {
         let mut table = self.table.lock();
-        if table.len() >= self.max_open {
-            return Err(BeginError::TooMany { open: table.len() });
+        if table.count() >= self.max_open {
+            return Err(BeginError::TooMany { open: table.count() });
         }
         let appended = ground.store.append(record)?;
         let due = appended.store_timestamp.saturating_add(wait);

@@ -83,7 +83,7 @@ impl Transactions {
 
     /// Half messages that are open.
     pub fn open(&self) -> usize {
-        self.table.lock().len()
+        self.table.lock().count()
     }
 
     /// Whether half messages can end now.
