@@ -9,7 +9,9 @@ use orbitmq_common::protocol::frame::Frame;
 
 use crate::broker::Broker;
 use crate::handler::admin::{figures, group, progress, replication, topic};
-use crate::handler::{end_transaction, heartbeat, lock, metadata, offset, pull, query, relay, reply, resume_check, send, send_back};
+use crate::handler::{
+    end_transaction, heartbeat, lock, metadata, offset, pull, query, relay, reply, resume_check, send, send_back,
+};
 use crate::refusal::Refusal;
 
 /// Handles the requests of all connections.

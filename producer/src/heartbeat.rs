@@ -18,11 +18,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Sends heartbeats to all brokers of all routes, slaves too, for one of them may be the next master: on a timer, and at once
 /// when a route changed. A producer that brokers ask something is back as soon as they are.
-pub(crate) async fn run(
-    shared: Weak<Shared>,
-    stopped: CancellationToken,
-    mut changes: watch::Receiver<u64>,
-) {
+pub(crate) async fn run(shared: Weak<Shared>, stopped: CancellationToken, mut changes: watch::Receiver<u64>) {
     loop {
         let (mut beats, every, notices) = {
             let Some(shared) = shared.upgrade() else { return };

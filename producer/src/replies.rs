@@ -76,7 +76,9 @@ impl Replies {
         let id = property::get(&properties, property::CORRELATION_ID).unwrap_or_default();
         let waiting = self.waiting.lock().remove(id);
         let Some(waiting) = waiting else {
-            return Err(format!("nobody waits here for a reply to '{id}': its time-out has passed, or it was replied to"));
+            return Err(format!(
+                "nobody waits here for a reply to '{id}': its time-out has passed, or it was replied to"
+            ));
         };
         let body = compress::decompress(&frame.body, fields.sys_flag.cast_unsigned(), BODY_LIMIT);
         let reply = body.map(|body| Reply { body, properties: properties.into_owned() });

@@ -133,7 +133,8 @@ impl TransactionProducer {
             Err(error) => {
                 if let SendError::Unconfirmed { receipts, .. } = &error {
                     for half in receipts {
-                        self.tell_or_warn(half, Decision::Rollback).await;
+                        // It is logged; the broker asks.
+                        let _ = self.tell_or_warn(half, Decision::Rollback).await;
                     }
                 }
                 return Err(error);
@@ -204,11 +205,7 @@ enum Told {
     Never(String),
 }
 
-async fn try_to_tell(
-    shared: &Shared,
-    half: &SendReceipt,
-    fields: &EndTransactionRequest<'_>,
-) -> Told {
+async fn try_to_tell(shared: &Shared, half: &SendReceipt, fields: &EndTransactionRequest<'_>) -> Told {
     let route = shared.finder.table().get(&half.topic);
     let Some(address) = route.as_ref().and_then(|route| route.master(&half.broker)) else {
         return Told::NotYet(format!("broker {} has no master now", half.broker));

@@ -118,7 +118,8 @@ async fn who_asks_or_replies_in_vain_hears_of_it() {
     let asked = tokio::spawn(async move { asking.request(Message::new(TOPIC, "and gone"), WITHIN).await });
     let delivery = replier.next().await.unwrap();
     asker.close().await;
-    let is_gone = async || delivery.reply("where are you?").await.is_err_and(|error| error.cause.contains("not connected"));
+    let is_gone =
+        async || delivery.reply("where are you?").await.is_err_and(|error| error.cause.contains("not connected"));
     time_until("the broker knows that the asker is gone", PATIENCE, is_gone).await;
     delivery.ack();
     drop(asked.await.unwrap());

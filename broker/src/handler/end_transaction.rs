@@ -24,7 +24,8 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Answering, Refusal> {
         sysflag::TRANSACTION_COMMIT => Outcome::Commit,
         sysflag::TRANSACTION_ROLLBACK => Outcome::Rollback,
         sysflag::TRANSACTION_NONE => {
-            let answer = frame.answer(response::SUCCESS).with_remark("the half message stays open; the broker will ask");
+            let answer =
+                frame.answer(response::SUCCESS).with_remark("the half message stays open; the broker will ask");
             return Ok(Answering::Answer(answer));
         }
         other => {
@@ -53,7 +54,8 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Answering, Refusal> {
 /// Ends the half message; `Some`: it had ended so before.
 async fn settle(broker: &Broker, wish: &Wish<'_>, oneway: bool) -> Result<Option<&'static str>, Refusal> {
     let limit = broker.config.acknowledge_timeout;
-    if !tokio::time::timeout(limit, broker.transactions.ready()).await.unwrap_or(false) {
+    let transactions = &broker.transactions;
+    if !transactions.is_ready() && tokio::time::timeout(limit, transactions.ready()).await.is_err() {
         let remark = "[REJECTREQUEST]this broker has just become master and still counts its half messages; try again";
         return Err(Refusal::new(response::SYSTEM_BUSY, remark));
     }
@@ -89,7 +91,8 @@ async fn ended_before(broker: &Broker, wish: &Wish<'_>) -> Result<&'static str, 
     let bytes = broker.store.record_at(wish.physical)?;
     let half = half_of(&bytes, wish.physical)?;
     let found = became(broker.ground(), &half).map_err(EndError::from)?;
-    let otherwise = |how: &str| Err(Refusal::new(response::ILLEGAL_OPERATION, format!("the half message {how} before")));
+    let otherwise =
+        |how: &str| Err(Refusal::new(response::ILLEGAL_OPERATION, format!("the half message {how} before")));
     match (wish.outcome, found) {
         (Outcome::Commit, Some(Became::Committed)) => Ok("it was committed before"),
         (Outcome::Rollback, None) => Ok("it was rolled back before"),

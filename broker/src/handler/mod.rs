@@ -9,7 +9,7 @@ pub mod offset;
 pub mod pull;
 pub mod query;
 pub mod relay;
-pub mod resume_check;
 pub mod reply;
+pub mod resume_check;
 pub mod send;
 pub mod send_back;

@@ -20,11 +20,7 @@ thread_local! {
 }
 
 /// Appends records of one queue, all or none.
-pub fn run(
-    shared: &Shared,
-    records: &[NewRecord<'_>],
-    placed: &mut dyn FnMut(Appended),
-) -> Result<(), AppendError> {
+pub fn run(shared: &Shared, records: &[NewRecord<'_>], placed: &mut dyn FnMut(Appended)) -> Result<(), AppendError> {
     let Some(first) = records.first() else { return Ok(()) };
     if records.iter().any(|record| record.topic != first.topic || record.queue_id != first.queue_id) {
         return Err(AppendError::MixedBatch);

@@ -81,7 +81,12 @@ async fn rebuilt(broker: &Arc<Broker>) -> bool {
     match built.await {
         Ok(Ok(found)) => {
             if found.ends.half > 0 {
-                tracing::info!(open = found.open, from = found.from.half, to = found.ends.half, "half messages counted");
+                tracing::info!(
+                    open = found.open,
+                    from = found.from.half,
+                    to = found.ends.half,
+                    "half messages counted"
+                );
             }
             true
         }
@@ -149,11 +154,14 @@ fn give_up(broker: &Broker, half: &Half<'_>, checks: u32) -> Result<(), EndError
     broker.topics.ensure(name::CHECK_MAX_TIME_TOPIC, || {
         TopicConfig::new(name::CHECK_MAX_TIME_TOPIC, 1, perm::READ | perm::WRITE)
     });
-    match broker.transactions.conclude(broker.ground(), half, Outcome::GiveUp { checks }) {
+    match broker.transactions.conclude(broker.ground(), half, Outcome::GiveUp { checks }, true) {
         Ok(_) => {
             let (topic, group, key) = (half.topic, half.group, half.key);
             tracing::warn!(
-                topic, group, key, checks,
+                topic,
+                group,
+                key,
+                checks,
                 "nobody told how this half message ends; it is laid aside in {} (resume it with request 323)",
                 name::CHECK_MAX_TIME_TOPIC
             );

@@ -2,7 +2,8 @@
 //!
 //! A half message ends by a note that is appended right behind the message that comes of it, under one lock, so a crash can leave
 //! that message without its note but never a note without the message. Such a message is looked for before a half message
-//! that was here at the start ends again.
+//! that was here at the start ends again, or one ends because its producer was asked: a producer whose answer was lost sends its
+//! half message again, and one of the two is enough.
 
 use orbitmq_common::message::property::PropertyError;
 use orbitmq_common::message::record::{NewRecord, RecordView};
@@ -141,8 +142,8 @@ impl Transactions {
     /// See [`BeginError`]; nothing is stored.
     pub fn begin(&self, ground: Ground<'_>, record: &NewRecord<'_>, wait: i64) -> Result<Appended, BeginError> {
         let mut table = self.table.lock();
-        if table.len() >= self.max_open {
-            return Err(BeginError::TooMany { open: table.len() });
+        if table.count() >= self.max_open {
+            return Err(BeginError::TooMany { open: table.count() });
         }
         let appended = ground.store.append(record)?;
         let due = appended.store_timestamp.saturating_add(wait);
@@ -163,17 +164,23 @@ impl Transactions {
         let bytes = ground.store.record_at(wish.physical)?;
         let half = half_of(&bytes, wish.physical)?;
         wish.check(&half, ground.timeout)?;
-        self.conclude(ground, &half, wish.outcome)
+        self.conclude(ground, &half, wish.outcome, wish.asked)
     }
 
-    /// Ends a half message, unless a crash was met with after its end.
+    /// Ends a half message; `doubtful`: unless something has come of it already, which is noted then.
     ///
     /// # Errors
     /// See [`EndError`].
-    pub fn conclude(&self, ground: Ground<'_>, half: &Half<'_>, outcome: Outcome) -> Result<u64, EndError> {
+    pub fn conclude(
+        &self,
+        ground: Ground<'_>,
+        half: &Half<'_>,
+        outcome: Outcome,
+        doubtful: bool,
+    ) -> Result<u64, EndError> {
         let offset = half.record.queue_offset;
-        let inherited = self.table.lock().get(offset).is_some_and(|open| open.inherited);
-        if inherited && became(ground, half)?.is_some() {
+        let open = self.table.lock().get(offset).ok_or(EndError::Ended)?;
+        if (doubtful || open.inherited) && became(ground, half)?.is_some() {
             self.note(ground, offset)?;
             return Err(EndError::Ended);
         }
@@ -247,11 +254,12 @@ pub fn half_of(bytes: &[u8], physical: u64) -> Result<Half<'_>, EndError> {
 /// A property of it cannot be written.
 pub fn became(ground: Ground<'_>, half: &Half<'_>) -> Result<Option<Became>, PropertyError> {
     let own = i64::try_from(half.record.physical_offset).unwrap_or(-1);
-    let (born, is_copy) = (half.record.born_timestamp, half.is_copy());
+    // The same message sent again, or written anew by RocketMQ's broker to ask, keeps the time of its birth.
+    let born = half.record.born_timestamp;
     let place = half.place(ground.levels)?;
     let is_end = |copy: &RecordView<'_>| {
         sysflag::transaction(copy.sys_flag) == sysflag::TRANSACTION_COMMIT
-            && (copy.prepared_offset == own || is_copy && copy.born_timestamp == born)
+            && (copy.prepared_offset == own || copy.born_timestamp == born)
     };
     if find(ground, half, &place.topic, is_end) {
         return Ok(Some(Became::Committed));

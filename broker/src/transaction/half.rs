@@ -67,20 +67,13 @@ impl<'a> Half<'a> {
         immunity(self.record.properties)
     }
 
-    /// Whether it is another half message written anew: RocketMQ's broker does that to ask.
-    pub fn is_copy(&self) -> bool {
-        self.record.property(property::TRANSACTION_CHECK_TIMES).is_some()
-    }
-
     /// Where its message goes when it is committed; one that asks for a delay waits for that first.
     ///
     /// # Errors
     /// A property cannot be written.
     pub fn place(&self, levels: usize) -> Result<Place, PropertyError> {
         let mut properties = Properties::parse(self.record.properties);
-        for gone in
-            [property::TRANSACTION_PREPARED, property::REAL_TOPIC, property::REAL_QUEUE_ID, property::CRC32]
-        {
+        for gone in [property::TRANSACTION_PREPARED, property::REAL_TOPIC, property::REAL_QUEUE_ID, property::CRC32] {
             properties.remove(gone);
         }
         let level = properties.get(property::DELAY).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
@@ -139,7 +132,8 @@ impl<'a> Half<'a> {
     /// The record would be too long.
     pub fn question(&self, properties: &str) -> Result<Vec<u8>, RecordError> {
         let record = &self.record;
-        let shown = NewRecord { prepared_offset: 0, ..self.copy(self.topic, self.queue, properties, record.store_host) };
+        let shown =
+            NewRecord { prepared_offset: 0, ..self.copy(self.topic, self.queue, properties, record.store_host) };
         let mut bytes = Vec::new();
         shown.encode_into(&mut bytes)?;
         record::seal(&mut bytes, record.queue_offset, record.physical_offset, record.store_timestamp)?;

@@ -83,12 +83,18 @@ impl Transactions {
 
     /// Half messages that are open.
     pub fn open(&self) -> usize {
-        self.table.lock().len()
+        self.table.lock().count()
     }
 
-    /// Resolves when half messages can end; `false`: this broker stops.
-    pub async fn ready(&self) -> bool {
-        self.ready.subscribe().wait_for(|ready| *ready).await.is_ok()
+    /// Whether half messages can end now.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Resolves when half messages can end.
+    pub async fn ready(&self) {
+        // It ends only with the sender, which is ours.
+        let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
     /// What happened since the start.

@@ -43,6 +43,9 @@ impl Pending {
             return false;
         }
         let Progress { half, op } = self.progress;
+        if half == 0 {
+            return true;
+        }
         for (topic, offset) in [(name::HALF_TOPIC, half), (name::HALF_OP_TOPIC, op)] {
             let offset = offset.cast_signed();
             if broker.offsets.get(topic, name::TRANSACTION_GROUP, 0) == Some(offset) {

@@ -73,7 +73,7 @@ impl Transactions {
         let mut table = self.table.lock();
         table.built(from, ends);
         asked.retain(|offset| table.get(offset).is_some());
-        let found = Found { open: table.len(), from, ends };
+        let found = Found { open: table.count(), from, ends };
         drop(table);
         self.ready.send_replace(true);
         self.sooner.notify_one();
@@ -115,7 +115,9 @@ fn scan(
             match record {
                 Ok(record) if record.queue_offset < to => each(&record),
                 Ok(_) => {}
-                Err(error) => tracing::error!(topic, at, %error, "a record of a transaction does not parse; passed over"),
+                Err(error) => {
+                    tracing::error!(topic, at, %error, "a record of a transaction does not parse; passed over")
+                }
             }
         }
         let next = u64::try_from(read.next_offset).unwrap_or(0);

@@ -44,7 +44,7 @@ pub struct Table {
 
 impl Table {
     /// Open half messages.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.open.len()
     }
 

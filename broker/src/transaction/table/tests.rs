@@ -18,7 +18,7 @@ fn those_whose_time_has_come_are_told_in_their_order() {
     assert_eq!((due(&table, 30), table.get(1).unwrap().checks), (vec![2, 0], 1));
     table.end(2, 0);
     table.end(2, 1);
-    assert_eq!((due(&table, 50), table.len()), (vec![0, 1], 2));
+    assert_eq!((due(&table, 50), table.count()), (vec![0, 1], 2));
     table.insert(0, open(1));
     assert_eq!(table.get(0).unwrap().due, 30, "known ones stay as they are");
 }

@@ -64,7 +64,11 @@ fn step() -> impl Strategy<Value = Step> {
 enum Fate {
     Open,
     /// Ended; where the message that came of it and the note end in the log.
-    Ended { outcome: Outcome, message: u64, note: u64 },
+    Ended {
+        outcome: Outcome,
+        message: u64,
+        note: u64,
+    },
 }
 
 impl Fate {
@@ -177,10 +181,16 @@ impl World {
         let ground = ground(&self.store);
         let ended = if matches!(outcome, Outcome::GiveUp { .. }) {
             let bytes = self.store.record_at(half.physical).unwrap();
-            self.transactions.conclude(ground, &half_of(&bytes, half.physical).unwrap(), outcome)
+            self.transactions.conclude(
+                ground,
+                &half_of(&bytes, half.physical).unwrap(),
+                outcome,
+                which.is_multiple_of(2),
+            )
         } else {
             let (offset, physical) = (half.offset.cast_signed(), half.physical);
-            self.transactions.end(ground, &Wish { offset, physical, group: GROUP, outcome, asked: false })
+            self.transactions
+                .end(ground, &Wish { offset, physical, group: GROUP, outcome, asked: which.is_multiple_of(2) })
         };
         let before = half.fate;
         match before {
@@ -293,11 +303,15 @@ impl World {
     fn check(&self) {
         settle(&self.store);
         let wanted = |wanted: fn(&Known, Outcome) -> bool| -> BTreeMap<String, usize> {
-            let ended = self.halves.iter().filter(|half| half.fate.outcome().is_some_and(|outcome| wanted(half, outcome)));
+            let ended =
+                self.halves.iter().filter(|half| half.fate.outcome().is_some_and(|outcome| wanted(half, outcome)));
             ended.map(|half| (half.key.clone(), 1)).collect()
         };
         assert_eq!(self.keys(TOPIC, 1), wanted(|half, outcome| outcome == Outcome::Commit && !half.delayed));
-        assert_eq!(self.keys(name::SCHEDULE_TOPIC, 1), wanted(|half, outcome| outcome == Outcome::Commit && half.delayed));
+        assert_eq!(
+            self.keys(name::SCHEDULE_TOPIC, 1),
+            wanted(|half, outcome| outcome == Outcome::Commit && half.delayed)
+        );
         let given_up = wanted(|_, outcome| matches!(outcome, Outcome::GiveUp { .. }));
         assert_eq!(self.keys(name::CHECK_MAX_TIME_TOPIC, 0), given_up);
     }

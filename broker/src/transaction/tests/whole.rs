@@ -265,7 +265,8 @@ async fn a_producer_is_asked_and_its_answer_counts() {
         assert_eq!(record.property("PGROUP"), Some("P"));
         assert_eq!(record.property("TRANSACTION_CHECK_TIMES"), Some(times.to_string().as_str()));
     }
-    let answer = sender.end(&sent, sysflag::TRANSACTION_COMMIT, |fields| fields.from_transaction_check = Some(true)).await;
+    let answer =
+        sender.end(&sent, sysflag::TRANSACTION_COMMIT, |fields| fields.from_transaction_check = Some(true)).await;
     assert_eq!(answer.code, response::SUCCESS);
     sender.wait_for("T", &["m"]).await;
     assert_eq!(node.broker().transactions.open(), 0);
@@ -285,7 +286,8 @@ async fn a_producer_is_left_alone_as_long_as_it_asks_for_and_then_ends_nothing_u
     assert_eq!(fields.commit_log_offset, sent.physical);
     let answer = sender.commit(&sent).await;
     assert_eq!(answer.code, response::ILLEGAL_OPERATION, "{:?}", answer.remark);
-    let answer = sender.end(&sent, sysflag::TRANSACTION_COMMIT, |fields| fields.from_transaction_check = Some(true)).await;
+    let answer =
+        sender.end(&sent, sysflag::TRANSACTION_COMMIT, |fields| fields.from_transaction_check = Some(true)).await;
     assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
     node.stop().await;
 }
