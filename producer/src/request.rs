@@ -57,10 +57,10 @@ impl Producer {
             Ok(reply) = &mut waiting.reply => return reply.map_err(RequestError::Unreadable),
             sent = self.send(message) => sent?,
         };
-        match tokio::time::timeout_at(deadline, &mut waiting.reply).await {
-            Ok(Ok(reply)) => reply.map_err(RequestError::Unreadable),
-            Ok(Err(_)) => Err(SendError::Closed.into()),
-            Err(_) => Err(RequestError::Timeout { sent, within }),
+        tokio::select! {
+            Ok(reply) = &mut waiting.reply => reply.map_err(RequestError::Unreadable),
+            () = shared.stopped.cancelled() => Err(SendError::Closed.into()),
+            () = tokio::time::sleep_until(deadline) => Err(RequestError::Timeout { sent, within }),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use orbitmq_consumer::{Consumer, StartFrom};
-use orbitmq_producer::{Message, Producer, RequestError};
+use orbitmq_producer::{Message, Producer, RequestError, SendError};
 use orbitmq_tests::daemon::{Daemon, Place};
 use orbitmq_tests::session::Session;
 use orbitmq_tests::wait::time_until;
@@ -122,5 +122,6 @@ async fn who_asks_or_replies_in_vain_hears_of_it() {
         async || delivery.reply("where are you?").await.is_err_and(|error| error.cause.contains("not connected"));
     time_until("the broker knows that the asker is gone", PATIENCE, is_gone).await;
     delivery.ack();
-    drop(asked.await.unwrap());
+    let error = asked.await.unwrap().unwrap_err();
+    assert!(matches!(error, RequestError::Send(SendError::Closed)), "{error}");
 }
