@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::filters::Filters;
 use crate::locks::Locks;
 use crate::members::Members;
+use crate::meta::asked::Asked;
 use crate::meta::db::Db;
 use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
@@ -22,6 +23,7 @@ use crate::replica::epochs::Epochs;
 use crate::replica::in_sync::InSync;
 use crate::replica::role::{MasterAddress, RoleState};
 use crate::store::Store;
+use crate::transaction::{Ground, Transactions};
 
 /// Everything a handler may need. Built by the node, which also starts and stops what runs by itself.
 pub struct Broker {
@@ -47,6 +49,10 @@ pub struct Broker {
     pub offsets: Offsets,
     /// How far delay levels were delivered.
     pub delay: Arc<Progress>,
+    /// Half messages that are open.
+    pub transactions: Transactions,
+    /// How often producers were asked about them.
+    pub asked: Asked,
     /// Deleted topics.
     pub deletions: Deletions,
     /// Which mastership wrote which part of the log.
@@ -71,4 +77,17 @@ pub struct Broker {
     pub started: i64,
     /// Cancelled when the broker stops: whoever waits here answers.
     pub stop: CancellationToken,
+}
+
+impl Broker {
+    /// What transactions stand on.
+    #[must_use]
+    pub fn ground(&self) -> Ground<'_> {
+        Ground {
+            store: &self.store,
+            host: self.address,
+            levels: self.config.store.delay_levels.len(),
+            timeout: i64::try_from(self.config.transactions.timeout.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
 }

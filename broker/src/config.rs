@@ -13,6 +13,7 @@ use orbitmq_common::telemetry::LogFormat;
 use crate::config::address::{outward, resolve};
 use crate::config::filtering::Filtering;
 use crate::config::replication::{Acknowledge, RoleSetting};
+use crate::config::transaction::TransactionSettings;
 use crate::memory;
 use crate::replica::role::MasterAddress;
 use crate::store::options::Options;
@@ -20,8 +21,9 @@ mod address;
 pub mod filtering;
 pub mod replication;
 mod store;
+pub mod transaction;
 
-const KEYS: [Key; 45] = [
+const KEYS: [Key; 50] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
@@ -52,6 +54,11 @@ const KEYS: [Key; 45] = [
     Key { name: "retention", aliases: &["fileReservedTime"] },
     Key { name: "retention_bytes", aliases: &[] },
     Key { name: "delay_levels", aliases: &["messageDelayLevel"] },
+    Key { name: "transaction_timeout", aliases: &["transactionTimeOut"] },
+    Key { name: "transaction_check_interval", aliases: &["transactionCheckInterval"] },
+    Key { name: "transaction_check_max", aliases: &["transactionCheckMax"] },
+    Key { name: "max_open_transactions", aliases: &[] },
+    Key { name: "reject_transactions", aliases: &["rejectTransactionMessage"] },
     Key { name: "auto_create_topics", aliases: &["autoCreateTopicEnable"] },
     Key { name: "auto_create_groups", aliases: &["autoCreateSubscriptionGroup"] },
     Key { name: "default_topic_queues", aliases: &["defaultTopicQueueNums"] },
@@ -70,16 +77,13 @@ const KEYS: [Key; 45] = [
 ];
 
 /// Settings of RocketMQ's broker that have no counterpart here: what they steer is always on, always off, or not there yet.
-const WITHOUT_EFFECT: [&str; 18] = [
+const WITHOUT_EFFECT: [&str; 15] = [
     "storePathCommitLog",
     "storePathConsumeQueue",
     "storePathIndex",
     "storeCheckpoint",
     "abortFile",
     "recallMessageEnable",
-    "transactionCheckInterval",
-    "transactionTimeOut",
-    "transactionCheckMax",
     "diskMaxUsedSpaceRatio",
     "deleteWhen",
     "brokerPermission",
@@ -183,6 +187,8 @@ pub struct Config {
     pub whole_log: bool,
     /// How messages are stored.
     pub store: Options,
+    /// How half messages are treated.
+    pub transactions: TransactionSettings,
     /// Whether a send may create its topic.
     pub auto_create_topics: bool,
     /// Whether a consumer may create its group.
@@ -237,6 +243,7 @@ impl Config {
             fast_port: false,
             whole_log: true,
             store: Options::new(data_dir),
+            transactions: TransactionSettings::default(),
             auto_create_topics: true,
             auto_create_groups: true,
             default_topic_queues: 8,
@@ -315,6 +322,7 @@ impl Config {
         config.id = settings.get("id")?.unwrap_or(0);
         store::read(settings, &mut config.store)?;
         replication::read(settings, &mut config)?;
+        transaction::read(settings, &mut config.transactions)?;
         let truth = |key| settings.get::<bool>(key);
         config.auto_create_topics = truth("auto_create_topics")?.unwrap_or(true);
         config.auto_create_groups = truth("auto_create_groups")?.unwrap_or(true);

@@ -9,7 +9,9 @@ use orbitmq_common::protocol::frame::Frame;
 
 use crate::broker::Broker;
 use crate::handler::admin::{figures, group, progress, replication, topic};
-use crate::handler::{heartbeat, lock, metadata, offset, pull, query, relay, reply, send, send_back};
+use crate::handler::{
+    end_transaction, heartbeat, lock, metadata, offset, pull, query, relay, reply, resume_check, send, send_back,
+};
 use crate::refusal::Refusal;
 
 /// Handles the requests of all connections.
@@ -40,6 +42,8 @@ impl Dispatch {
             request::GET_MAX_OFFSET => return offset::max(broker, frame),
             request::QUERY_MESSAGE => return query::query(broker, frame),
             request::CONSUMER_SEND_MSG_BACK => return send_back::call(broker, frame),
+            request::END_TRANSACTION => return end_transaction::call(broker, frame),
+            request::RESUME_CHECK_HALF_MESSAGE => return resume_check::call(broker, frame),
             request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2 => return reply::call(broker, peer, frame),
             request::GET_CONSUMER_RUNNING_INFO => return relay::running_info(broker, frame),
             request::CONSUME_MESSAGE_DIRECTLY => return relay::consume_directly(broker, frame),

@@ -24,3 +24,4 @@ pub mod replica_state;
 pub mod store;
 pub mod subscription;
 pub mod system_topics;
+pub mod transaction;

@@ -22,6 +22,7 @@ use crate::dispatch::Dispatch;
 use crate::filters::Filters;
 use crate::locks::Locks;
 use crate::members::Members;
+use crate::meta::asked::Asked;
 use crate::meta::db::Db;
 use crate::meta::groups::Groups;
 use crate::meta::legacy::Legacy;
@@ -39,6 +40,7 @@ use crate::replica::{follow, judge, master};
 use crate::store::options::Flush;
 use crate::store::{Store, identity};
 use crate::system_topics;
+use crate::transaction::{Transactions, check};
 
 const EXPIRY_SCAN: Duration = Duration::from_secs(10);
 /// Time after which a stop no longer waits for requests and name servers.
@@ -99,7 +101,7 @@ impl Life {
         serving.spawn(master::serve(Arc::clone(&broker), ha_listener, close.clone()));
         advertise::start(&broker, &tasks);
         announce::start(&broker, &tasks);
-        deliver_delayed(&broker, &tasks);
+        work_as_master(&broker, &tasks);
         expire_members(&broker, &tasks);
         drop(unfinished.disarm());
         Ok(Self { broker, serving, tasks, close })
@@ -153,6 +155,7 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
     let groups = Groups::load(Arc::clone(&db))?;
     let offsets = Offsets::load(Arc::clone(&db))?;
     let delay = Arc::new(Progress::load(Arc::clone(&db))?);
+    let asked = Asked::load(Arc::clone(&db))?;
     let epochs = Epochs::load(Arc::clone(&db))?;
     let deletions = Deletions::load(Arc::clone(&store), Arc::clone(&db))?;
     let dir = &config.store.dir;
@@ -170,13 +173,15 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
         stop: CancellationToken::new(),
         address: sockets.address,
         ha_address: sockets.ha_address,
-        config,
         store,
         db,
         topics,
         groups,
         offsets,
         delay,
+        transactions: Transactions::new(config.transactions.max_open),
+        asked,
+        config,
         deletions,
         epochs,
         role: RoleState::default(),
@@ -218,9 +223,9 @@ async fn begin_role(broker: &Arc<Broker>, tasks: &TaskTracker) -> Result<(), Sta
     Ok(())
 }
 
-/// Delayed messages are delivered by masters alone.
-fn deliver_delayed(broker: &Arc<Broker>, tasks: &TaskTracker) {
-    let (broker, tasks_of_levels) = (Arc::clone(broker), tasks.clone());
+/// Delayed messages are delivered, and producers asked about half messages, by masters alone.
+fn work_as_master(broker: &Arc<Broker>, tasks: &TaskTracker) {
+    let (broker, tasks_of_masters) = (Arc::clone(broker), tasks.clone());
     tasks.spawn(async move {
         let mut role = broker.role.watch();
         let master = role.wait_for(|role| matches!(role, Role::Master { .. }));
@@ -228,7 +233,8 @@ fn deliver_delayed(broker: &Arc<Broker>, tasks: &TaskTracker) {
             found = master => if found.is_err() { return },
             () = broker.stop.cancelled() => return,
         }
-        delay::start(&broker, &tasks_of_levels);
+        delay::start(&broker, &tasks_of_masters);
+        check::start(&broker, &tasks_of_masters);
     });
 }
 

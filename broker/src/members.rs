@@ -358,9 +358,19 @@ impl Members {
         self.consumers.read().get(group)?.members.values().find(|member| member.client_id == client_id).cloned()
     }
 
+    /// One connected member of a producer group, another one with each turn.
+    #[must_use]
+    pub fn producer(&self, group: &str, turn: usize) -> Option<Member> {
+        let producers = self.producers.read();
+        let members = producers.get(group)?;
+        let first = turn.checked_rem(members.len())?;
+        let mut from_first = members.values().cycle().skip(first).take(members.len());
+        from_first.find(|member| !member.peer.is_closed()).cloned()
+    }
+
     /// A connected producer, by the id of its client.
     #[must_use]
-    pub fn producer(&self, client_id: &str) -> Option<Member> {
+    pub fn producer_client(&self, client_id: &str) -> Option<Member> {
         let producers = self.producers.read();
         producers.values().flat_map(HashMap::values).find(|member| member.client_id == client_id).cloned()
     }

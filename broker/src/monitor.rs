@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -93,8 +94,9 @@ async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
 }
 
 fn write_metrics(broker: &Broker, out: &mut String) {
-    let stats = broker.store.stats();
     let (conflicts, conflicts_now) = broker.members.conflicts();
+    let (stats, transactions) = (broker.store.stats(), broker.transactions.counts());
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let mut put = |kind: &str, name: &str, help: &str, value: f64| {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} {kind}\norbitmq_{name} {value}");
@@ -117,6 +119,12 @@ fn write_metrics(broker: &Broker, out: &mut String) {
             broker.filters.failures(),
         ),
         ("subscription_conflicts_total", "Times that members of a group wanted different things.", conflicts),
+        ("transactions_committed_total", "Half messages that were committed.", count(&transactions.committed)),
+        ("transactions_rolled_back_total", "Half messages that were rolled back.", count(&transactions.rolled_back)),
+        ("transactions_given_up_total", "Half messages laid aside, for nobody told.", count(&transactions.given_up)),
+        ("transactions_lost_total", "Half messages that could not be read any more.", count(&transactions.lost)),
+        ("transaction_questions_total", "Questions to producers about half messages.", count(&transactions.asked)),
+        ("transaction_unasked_total", "Questions that no connected producer took.", count(&transactions.unasked)),
     ];
     for (name, help, value) in counters {
         put("counter", name, help, value as f64);
@@ -131,6 +139,7 @@ fn write_metrics(broker: &Broker, out: &mut String) {
         ("disk_used_ratio", "Used part of the file system.", stats.disk_ratio),
         ("segments", "Log segments.", stats.segments as f64),
         ("queues", "Queues that have messages.", stats.queues as f64),
+        ("transactions_open", "Half messages that are open.", broker.transactions.open() as f64),
         (
             "advertised_unreachable",
             "Advertised addresses that do not lead to this broker.",

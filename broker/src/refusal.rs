@@ -10,6 +10,7 @@ use crate::meta::db::DbError;
 use crate::replica::metadata::settle::SettleError;
 use crate::store::error::{AppendError, Poisoned, ReadError};
 use crate::subscription::FilterError;
+use crate::transaction::end::{BeginError, EndError};
 
 /// Why a request is not done: a code for the client and a remark for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +116,25 @@ impl From<AppendError> for Refusal {
         };
         let prefix = if code == response::SYSTEM_BUSY { "[REJECTREQUEST]" } else { "" };
         Self::new(code, format!("{prefix}{error}"))
+    }
+}
+
+impl From<BeginError> for Refusal {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::TooMany { .. } => Self::new(response::SYSTEM_BUSY, format!("[REJECTREQUEST]{error}")),
+            BeginError::Append(error) => error.into(),
+        }
+    }
+}
+
+impl From<EndError> for Refusal {
+    fn from(error: EndError) -> Self {
+        match error {
+            EndError::Append(error) => error.into(),
+            EndError::TooLate | EndError::Ended => Self::new(response::ILLEGAL_OPERATION, error.to_string()),
+            _ => Self::new(response::SYSTEM_ERROR, error.to_string()),
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub const SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
 pub const OFFSET_MOVED_TOPIC: &str = "OFFSET_MOVED_EVENT";
 /// Half messages whose outcome nobody told.
 pub const CHECK_MAX_TIME_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+/// Group under whose name brokers note how far they have come with half messages.
+pub const TRANSACTION_GROUP: &str = "CID_RMQ_SYS_TRANS";
 const SYSTEM_PREFIX: &str = "rmq_sys_";
 
 /// Topics that clients may not send to.

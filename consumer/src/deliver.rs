@@ -39,6 +39,15 @@ impl Delivery {
         Self { core, queue, message, settled: false }
     }
 
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The topic of the queue it came through: its own, or that of the group's returned messages.
+    pub(crate) fn queue_topic(&self) -> &str {
+        &self.queue.topic
+    }
+
     /// The whole message, to be kept beyond the delivery.
     #[must_use]
     pub fn message(&self) -> &Arc<StoredMessage> {

@@ -118,6 +118,9 @@ async fn the_cluster() {
     let mut config = BrokerConfig::local(Path::new(dir).join("broker"), vec![nameserver.addr.to_string()]);
     config.listen = broker.parse().unwrap();
     config.store.segment_size = 32 << 20;
+    // The broker asks soon about what a killed process left open.
+    config.transactions.timeout = Duration::from_secs(1);
+    config.transactions.check_interval = Duration::from_secs(1);
     let broker = Broker::start(config).await.unwrap();
     println!("\ncluster {} {}", nameserver.addr, broker.address());
     std::future::pending::<()>().await;

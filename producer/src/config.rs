@@ -160,6 +160,6 @@ impl ProducerBuilder {
     /// # Errors
     /// The group's name cannot be used, or no name server is given.
     pub async fn build(self) -> Result<Producer, BuildError> {
-        Producer::start_with(self.config).await
+        Producer::start_with(self.config, None).await
     }
 }

@@ -20,6 +20,27 @@
 //!   ([`Producer::send_to`]), or any [`Choose`] of your own ([`Producer::send_by`]).
 //!   While the broker of a key's queue is gone, the key's messages go to another queue.
 //! - [`Producer::send_batch`] sends many messages of a topic in few requests.
+//! - [`Producer::request`] waits for the reply of whoever consumes the message.
+//! - In a transaction: [`TransactionProducer::send_in_transaction`] delivers the message if and only if local work succeeds.
+//!
+//! ```no_run
+//! # async fn is_paid(order: Option<&str>) -> bool { order.is_some() }
+//! # async fn pay(order: &str) -> bool { !order.is_empty() }
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use orbitmq_producer::{Decision, Message, Producer, StoredMessage};
+//!
+//! // Asked when a decision did not reach the broker: the answer has to come from what lasts.
+//! let check = |message: StoredMessage| async move {
+//!     if is_paid(message.keys().next()).await { Decision::Commit } else { Decision::Unknown }
+//! };
+//! let builder = Producer::builder().nameservers(["127.0.0.1:9876"]).group("shop");
+//! let producer = builder.build_transactional(check).await?;
+//! let work = |_half| async { if pay("order-42").await { Decision::Commit } else { Decision::Rollback } };
+//! let receipt = producer.send_in_transaction(Message::new("paid", "order-42").key("order-42"), work).await?;
+//! receipt.told?; // the broker has confirmed; else it asks
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! A send is tried again on another broker while its deadline lasts; a broker that fails or is slow is avoided for a while.
 //! A try that ran out of time or lost its connection may have been stored all the same, so a retry can store a message
@@ -41,14 +62,22 @@ pub mod choose;
 pub mod config;
 pub mod error;
 mod heartbeat;
+mod notices;
 pub mod producer;
+mod questions;
 pub mod receipt;
+mod replies;
+pub mod request;
 mod send;
+pub mod transaction;
 
 pub use choose::Choose;
 pub use config::ProducerBuilder;
 pub use error::{BatchError, BuildError, SendError};
-pub use orbitmq_common::message::message::Message;
+pub use orbitmq_common::message::message::{Message, StoredMessage};
 pub use orbitmq_common::route::table::Queue;
 pub use producer::Producer;
 pub use receipt::{Pending, SendReceipt, Unconfirmed};
+pub use replies::Reply;
+pub use request::RequestError;
+pub use transaction::{CheckBack, Decision, NotTold, TransactionProducer, TransactionReceipt};

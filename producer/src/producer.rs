@@ -10,6 +10,7 @@ use orbitmq_common::message::record::SHORT_MAX;
 use orbitmq_common::message::{compress, property, sysflag};
 use orbitmq_common::name;
 use orbitmq_common::net::client::Client;
+use orbitmq_common::net::connection::Handler;
 use orbitmq_common::route::finder::RouteFinder;
 use orbitmq_common::route::identity;
 use orbitmq_common::route::links::Links;
@@ -24,6 +25,8 @@ use crate::choose::{Choice, Choose};
 use crate::config::{Config, ProducerBuilder};
 use crate::error::{BatchError, BuildError, SendError};
 use crate::heartbeat;
+use crate::notices::Notices;
+use crate::questions::Questions;
 use crate::receipt::{Pending, SendReceipt};
 use crate::send::{Parcel, Room, Sending};
 
@@ -41,10 +44,17 @@ pub(crate) struct Shared {
     pub avoided: Avoided,
     pub client_id: String,
     pub stopped: CancellationToken,
+    pub notices: Arc<Notices>,
     ids: UniqueIds,
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     closing: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn next_id(&self) -> String {
+        self.ids.next_id()
+    }
 }
 
 impl Drop for Shared {
@@ -68,9 +78,11 @@ impl Producer {
         ProducerBuilder::default()
     }
 
-    pub(crate) async fn start_with(config: Config) -> Result<Self, BuildError> {
+    pub(crate) async fn start_with(config: Config, questions: Option<Questions>) -> Result<Self, BuildError> {
         name::check_group(&config.group)?;
-        let links = Arc::new(Links::new(Arc::new(Client::new(config.client.clone()))));
+        let notices = Arc::new(Notices::new(questions));
+        let client = Client::with_handler(config.client.clone(), Arc::clone(&notices) as Arc<dyn Handler>);
+        let links = Arc::new(Links::new(Arc::new(client)));
         let finder = RouteFinder::new(Arc::clone(&links), config.nameservers.clone(), config.finder.clone())?;
         let own = identity::own_address(&config.nameservers).await;
         let shared = Arc::new(Shared {
@@ -79,14 +91,20 @@ impl Producer {
             avoided: Avoided::default(),
             client_id: identity::client_id(own),
             stopped: CancellationToken::new(),
+            notices,
             ids: UniqueIds::new(own),
             messages: Arc::new(Semaphore::new(config.max_in_flight.min(permits(usize::MAX)))),
             bytes: Arc::new(Semaphore::new(permits(config.max_bytes_in_flight))),
             closing: CancellationToken::new(),
             config,
         });
-        tokio::spawn(heartbeat::run(Arc::downgrade(&shared), shared.stopped.clone(), shared.finder.changes()));
+        let (stopped, changes) = (shared.stopped.clone(), shared.finder.changes());
+        tokio::spawn(heartbeat::run(Arc::downgrade(&shared), stopped, changes));
         Ok(Self { shared })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The id under which brokers know this producer.
@@ -227,7 +245,7 @@ impl Producer {
         Ok(Sending::new(Arc::clone(&self.shared), parcel, choice, began, room))
     }
 
-    fn pack(&self, message: &Message) -> Result<Parcel, SendError> {
+    pub(crate) fn pack(&self, message: &Message) -> Result<Parcel, SendError> {
         let config = &self.shared.config;
         check_topic(&message.topic)?;
         let id = self.shared.ids.next_id();
@@ -250,7 +268,7 @@ impl Producer {
     }
 
     /// Waits for a place among the sends in hand.
-    async fn room(&self, size: usize, began: Instant) -> Result<Room, SendError> {
+    pub(crate) async fn room(&self, size: usize, began: Instant) -> Result<Room, SendError> {
         let shared = &self.shared;
         let bytes = u32::try_from(size.clamp(1, permits(shared.config.max_bytes_in_flight))).unwrap_or(u32::MAX);
         if shared.closing.is_cancelled() {
@@ -278,11 +296,11 @@ fn permits(wanted: usize) -> usize {
     wanted.min(Semaphore::MAX_PERMITS).min(1 << 31)
 }
 
-fn choice_of(message: &Message) -> Choice {
+pub(crate) fn choice_of(message: &Message) -> Choice {
     message.sharding_key.clone().map_or(Choice::Turn, Choice::Key)
 }
 
-fn only(receipts: Vec<SendReceipt>) -> Result<SendReceipt, SendError> {
+pub(crate) fn only(receipts: Vec<SendReceipt>) -> Result<SendReceipt, SendError> {
     receipts.into_iter().next().ok_or(SendError::Closed)
 }
 

@@ -23,6 +23,7 @@ use orbitmq_common::protocol::header::offset::{
 use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
 use orbitmq_common::protocol::header::query::{QueryRequest, QueryResponse, ViewRequest};
 use orbitmq_common::protocol::header::send::{SendBackRequest, SendRequest, SendRequestV2, SendResponse};
+use orbitmq_common::protocol::header::transaction::{CheckTransactionRequest, EndTransactionRequest};
 
 use crate::sample::{self, Sample};
 
@@ -44,6 +45,8 @@ fn of_request(kind: i32) -> Option<Again> {
         code::SEND_MESSAGE => header!(SendRequest<'_>),
         code::SEND_MESSAGE_V2 | code::SEND_BATCH_MESSAGE | code::SEND_REPLY_MESSAGE_V2 => header!(SendRequestV2<'_>),
         code::CONSUMER_SEND_MSG_BACK => header!(SendBackRequest<'_>),
+        code::END_TRANSACTION => header!(EndTransactionRequest<'_>),
+        code::CHECK_TRANSACTION_STATE => header!(CheckTransactionRequest<'_>),
         code::PULL_MESSAGE | code::LITE_PULL_MESSAGE => header!(PullRequest<'_>),
         code::QUERY_MESSAGE => header!(QueryRequest<'_>),
         code::VIEW_MESSAGE_BY_ID => header!(ViewRequest<'_>),

@@ -36,7 +36,7 @@ pub fn call(broker: &Broker, peer: &Peer, frame: &Frame) -> Result<Outcome, Refu
     if properties.get(property::CORRELATION_ID).is_none() {
         return Err(illegal("a reply names its request (property CORRELATION_ID)".to_owned()));
     }
-    let Some(member) = broker.members.producer(&client) else {
+    let Some(member) = broker.members.producer_client(&client) else {
         let remark = format!(
             "client '{client}', which asked, is not connected to this broker: it ended, or its time-out passed; the reply is dropped"
         );

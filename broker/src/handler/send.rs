@@ -19,6 +19,8 @@ use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::store::tail::Appended;
 
+mod half;
+
 /// Region named in answers; RocketMQ's default, for clients compare it with their own.
 pub const REGION: &str = "DefaultRegion";
 const MAX_PROPERTIES: usize = 32_767;
@@ -187,6 +189,8 @@ struct Wishes {
     unique_key: Option<String>,
     delay: u32,
     no_wait: bool,
+    /// Whether it is half of a transaction.
+    half: bool,
 }
 
 fn store_single(
@@ -202,6 +206,10 @@ fn store_single(
     push(&mut properties, property::MSG_REGION, REGION);
     push(&mut properties, property::TRACE_ON, "true");
     push(&mut properties, property::CLUSTER, &broker.config.cluster);
+    // Old clients return messages to their retry topic with the mark of a half message left on them.
+    if wishes.half && (header.reconsume_times.unwrap_or(0) <= 0 || wishes.delay == 0) {
+        return half::store(broker, peer, frame, header, &place, properties, wishes);
+    }
     let (topic, queue) = if place.delay > 0 {
         push(&mut properties, property::REAL_TOPIC, &place.topic);
         push(&mut properties, property::REAL_QUEUE_ID, &place.queue.to_string());
@@ -241,6 +249,9 @@ fn store_batch(
         let (properties, wishes) = read_properties(broker, entry.properties)?;
         if wishes.delay > 0 {
             return Err(illegal("a batch cannot hold delayed messages; send them one by one".to_owned()));
+        }
+        if wishes.half {
+            return Err(illegal("a batch cannot hold half messages of transactions; send them one by one".to_owned()));
         }
         parts.push((entry.flag, entry.body, properties));
     }
@@ -318,9 +329,7 @@ fn read_properties(broker: &Broker, given: &str) -> Result<(String, Wishes), Ref
             }
             property::REAL_TOPIC | property::REAL_QUEUE_ID | property::POP_CK => continue,
             property::MSG_REGION | property::TRACE_ON | property::CLUSTER | property::CRC32 => continue,
-            property::TRANSACTION_PREPARED if value == "true" => {
-                return Err(not_yet("transactional messages", "send without a transaction"));
-            }
+            property::TRANSACTION_PREPARED => wishes.half = value.eq_ignore_ascii_case("true"),
             property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS | property::TIMER_DELIVER_MS => {
                 return Err(not_yet("messages for any time", "use a delay level"));
             }

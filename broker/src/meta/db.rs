@@ -47,11 +47,13 @@ pub enum Tree {
     About,
     /// Offsets that were committed here while another broker was the master, and does not have yet.
     Taken,
+    /// How often producers were asked about open half messages.
+    Asked,
 }
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Deletions,
         Self::Topics,
         Self::Groups,
@@ -61,6 +63,7 @@ impl Tree {
         Self::Epochs,
         Self::About,
         Self::Taken,
+        Self::Asked,
     ];
 
     /// Whether slaves have the same; what concerns one directory alone does not follow.
@@ -88,6 +91,7 @@ impl Tree {
             Self::Epochs => "epochs",
             Self::About => "about",
             Self::Taken => "taken",
+            Self::Asked => "asked",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the broker must remember beside messages: topics, groups, offsets. Memory is the working copy, sled the lasting one.
 
+pub mod asked;
 pub mod copy;
 pub mod db;
 pub mod feed;

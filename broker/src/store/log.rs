@@ -14,7 +14,7 @@ use crate::store::progress::Progress;
 use crate::store::queue::Queue;
 use crate::store::segments::Segments;
 use crate::store::space::Space;
-use crate::store::tail::{Appended, Batch, Encoded, State, Tail, fits};
+use crate::store::tail::{Appended, Batch, Part, State, Tail, fits};
 
 /// What to do when nothing was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,31 +76,28 @@ impl CommitLog {
         }
     }
 
-    /// Appends records of one queue, all or none, and hands each place to `placed`.
-    pub fn append(
-        &self,
-        queue: &Queue,
-        records: Encoded<'_>,
-        placed: &mut dyn FnMut(Appended),
-    ) -> Result<(), AppendError> {
+    /// Appends records, all or none and one behind the other, and hands each place to `placed`.
+    pub fn append(&self, parts: &[Part<'_>], placed: &mut dyn FnMut(Appended)) -> Result<(), AppendError> {
+        let lengths = || parts.iter().flat_map(|part| part.records.lengths).copied();
+        let bytes: usize = parts.iter().map(|part| part.records.bytes.len()).sum();
         let max = usize::try_from(self.segments.size()).unwrap_or(usize::MAX).saturating_sub(record::FILLER_MIN);
-        if let Some(len) = records.lengths.iter().find(|len| **len > max) {
-            return Err(AppendError::TooLarge { len: *len, max });
+        if let Some(len) = lengths().find(|len| *len > max) {
+            return Err(AppendError::TooLarge { len, max });
         }
         loop {
             let mut tail = self.tail.lock();
             tail.check()?;
             let unflushed = tail.batch.bytes.len() + self.in_flight.load(Ordering::Relaxed);
-            if unflushed > 0 && unflushed.saturating_add(records.bytes.len()) > self.max_unflushed {
+            if unflushed > 0 && unflushed.saturating_add(bytes) > self.max_unflushed {
                 return Err(AppendError::Busy { unflushed });
             }
-            let upto = self.end_after(tail.end, records.lengths);
+            let upto = self.end_after(tail.end, lengths());
             if upto > tail.limit {
                 drop(tail);
                 self.reserve(upto)?;
                 continue;
             }
-            tail.place(&self.segments, queue, records, placed)?;
+            tail.place(&self.segments, parts, placed)?;
             self.after_append(tail);
             return Ok(());
         }
@@ -161,10 +158,10 @@ impl CommitLog {
     }
 
     /// The log's end if records of these lengths were appended.
-    fn end_after(&self, end: u64, lengths: &[usize]) -> u64 {
-        lengths.iter().fold(end, |end, len| {
-            let start = if self.fits(end, *len) { end } else { self.segments.base_of(end) + self.segments.size() };
-            start + *len as u64
+    fn end_after(&self, end: u64, lengths: impl Iterator<Item = usize>) -> u64 {
+        lengths.fold(end, |end, len| {
+            let start = if self.fits(end, len) { end } else { self.segments.base_of(end) + self.segments.size() };
+            start + len as u64
         })
     }
 

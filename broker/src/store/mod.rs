@@ -4,6 +4,7 @@
 //! [`Store::durable`] says so, and only then can be read.
 
 pub mod adopt;
+mod append;
 pub mod bell;
 pub mod builder;
 pub mod checkpoint;
@@ -41,38 +42,27 @@ pub mod stats;
 pub mod tail;
 pub mod truncate;
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use orbitmq_common::message::record::{NewRecord, RecordError, RecordView, checksum};
-use orbitmq_common::message::sysflag;
+use orbitmq_common::message::record::{NewRecord, RecordView, checksum};
 use parking_lot::Mutex;
 
 use crate::store::error::{AppendError, CloseError, CopyError, OpenError, Poisoned, ReadError};
 use crate::store::open::Threads;
 use crate::store::options::Options;
-use crate::store::queue::Queue;
-use crate::store::queues::is_storable;
 use crate::store::read::{Accept, Read, ReadLimit, ReadStatus};
 use crate::store::search::{Boundary, KeySearch, Query};
 use crate::store::shared::Shared;
 use crate::store::stats::{Counters, Stats};
-use crate::store::tail::{Appended, Encoded};
+use crate::store::tail::Appended;
 
 /// A message store on one directory. Dropping it without [`Store::close`] is a crash: the next opening recovers.
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
     threads: Mutex<Option<Threads>>,
-}
-
-/// Encoding buffers larger than this are not kept.
-const KEEP_SCRATCH: usize = 1 << 20;
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Store {
@@ -85,53 +75,21 @@ impl Store {
     /// Appends a message. It is stored when [`Self::durable`] has resolved for its end.
     pub fn append(&self, record: &NewRecord<'_>) -> Result<Appended, AppendError> {
         let mut place = None;
-        self.append_encoded(std::slice::from_ref(record), &mut |appended| place = Some(appended))?;
+        append::run(&self.shared, std::slice::from_ref(record), &mut |appended| place = Some(appended))?;
         place.ok_or(AppendError::Closed)
     }
 
     /// Appends messages of one queue, all or none, at successive offsets.
     pub fn append_batch(&self, records: &[NewRecord<'_>]) -> Result<Vec<Appended>, AppendError> {
         let mut places = Vec::with_capacity(records.len());
-        self.append_encoded(records, &mut |appended| places.push(appended))?;
+        append::run(&self.shared, records, &mut |appended| places.push(appended))?;
         Ok(places)
     }
 
-    fn append_encoded(&self, records: &[NewRecord<'_>], placed: &mut dyn FnMut(Appended)) -> Result<(), AppendError> {
-        let Some(first) = records.first() else { return Ok(()) };
-        if records.iter().any(|record| record.topic != first.topic || record.queue_id != first.queue_id) {
-            return Err(AppendError::MixedBatch);
-        }
-        let numbered = is_numbered(first.sys_flag);
-        if records.iter().any(|record| is_numbered(record.sys_flag) != numbered) {
-            return Err(AppendError::MixedBatch);
-        }
-        let queue = self.queue_for(first)?;
-        let mut scratch = SCRATCH.take();
-        scratch.clear();
-        let lengths: Result<Vec<usize>, _> = records.iter().map(|record| record.encode_into(&mut scratch)).collect();
-        let result = lengths.map_err(AppendError::from).and_then(|lengths| {
-            let encoded = Encoded { bytes: &scratch, lengths: &lengths, numbered };
-            self.shared.log.append(&queue, encoded, placed)
-        });
-        self.shared.counters.appended(records.len(), scratch.len(), &result);
-        if scratch.capacity() <= KEEP_SCRATCH {
-            SCRATCH.set(scratch);
-        }
-        result
-    }
-
-    fn queue_for(&self, record: &NewRecord<'_>) -> Result<Arc<Queue>, AppendError> {
-        let queues = &self.shared.derived.queues;
-        if let Some(queue) = queues.get(record.topic, record.queue_id) {
-            return Ok(queue);
-        }
-        if i32::try_from(record.queue_id).is_err() {
-            return Err(RecordError::Field("queue id (it is negative)").into());
-        }
-        if !is_storable(record.topic) {
-            return Err(AppendError::IllegalTopic { topic: record.topic.to_owned() });
-        }
-        Ok(queues.get_or_create(record.topic, record.queue_id))
+    /// Appends two messages, of which each may be of any queue: both or none while the process lives, and side by side, so that
+    /// a crash leaves the second only with the first. Returns where they are.
+    pub fn append_pair(&self, pair: &[NewRecord<'_>; 2]) -> Result<[Appended; 2], AppendError> {
+        append::pair(&self.shared, pair)
     }
 
     /// Appends what a master's log holds from `at`, this log's end, on: as many whole records as there are in `bytes`, each
@@ -388,11 +346,5 @@ impl Drop for Store {
     }
 }
 
-/// Half messages in RocketMQ's old form, and rollbacks, have no place in a queue.
-fn is_numbered(sys_flag: u32) -> bool {
-    let kind = sysflag::transaction(sys_flag);
-    kind != sysflag::TRANSACTION_PREPARED && kind != sysflag::TRANSACTION_ROLLBACK
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

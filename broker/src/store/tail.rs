@@ -34,6 +34,24 @@ pub struct Encoded<'a> {
     pub numbered: bool,
 }
 
+/// Encoded records with their queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The queue.
+    pub queue: &'a Queue,
+    /// The records.
+    pub records: Encoded<'a>,
+}
+
+impl Part<'_> {
+    /// Gives back the offsets that its records took last of all in their queue.
+    fn take_back(&self) {
+        if self.records.numbered {
+            self.queue.set_next(self.queue.next() - self.records.lengths.len() as u64);
+        }
+    }
+}
+
 /// Bytes for the flusher: runs that are contiguous in the log.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -93,38 +111,51 @@ impl Tail {
         }
     }
 
-    /// Places records of one queue, all or none.
+    /// Places records, all or none.
     pub fn place(
         &mut self,
         segments: &Segments,
-        queue: &Queue,
-        records: Encoded<'_>,
+        parts: &[Part<'_>],
         placed: &mut dyn FnMut(Appended),
     ) -> Result<(), RecordError> {
         let timestamp = now_ms().max(self.timestamp);
-        let (bytes, runs, end, first) = (self.batch.bytes.len(), self.batch.runs.len(), self.end, queue.next());
+        let (bytes, runs, end) = (self.batch.bytes.len(), self.batch.runs.len(), self.end);
+        for (index, part) in parts.iter().enumerate() {
+            let first = part.queue.next();
+            if let Err(error) = self.place_part(segments, part, timestamp, placed) {
+                self.batch.bytes.truncate(bytes);
+                self.batch.runs.truncate(runs);
+                self.end = end;
+                part.queue.set_next(first);
+                parts.iter().take(index).rev().for_each(Part::take_back);
+                return Err(error);
+            }
+        }
+        self.timestamp = timestamp;
+        self.batch.end = self.end;
+        self.batch.records += parts.iter().map(|part| part.records.lengths.len()).sum::<usize>();
+        Ok(())
+    }
+
+    fn place_part(
+        &mut self,
+        segments: &Segments,
+        part: &Part<'_>,
+        timestamp: i64,
+        placed: &mut dyn FnMut(Appended),
+    ) -> Result<(), RecordError> {
+        let Part { queue, records } = *part;
         let mut rest = records.bytes;
-        let mut queue_offset = if records.numbered { first } else { 0 };
+        let mut queue_offset = if records.numbered { queue.next() } else { 0 };
         for len in records.lengths {
             let (record, others) = rest.split_at_checked(*len).unwrap_or((rest, &[]));
             rest = others;
-            match self.place_one(segments, record, queue_offset, timestamp) {
-                Ok(appended) => placed(appended),
-                Err(error) => {
-                    self.batch.bytes.truncate(bytes);
-                    self.batch.runs.truncate(runs);
-                    self.end = end;
-                    return Err(error);
-                }
-            }
+            placed(self.place_one(segments, record, queue_offset, timestamp)?);
             queue_offset += u64::from(records.numbered);
         }
         if records.numbered {
             queue.set_next(queue_offset);
         }
-        self.timestamp = timestamp;
-        self.batch.end = self.end;
-        self.batch.records += records.lengths.len();
         Ok(())
     }
 

@@ -10,4 +10,4 @@ mod index;
 mod keep;
 mod model;
 mod power;
-mod support;
+pub(crate) mod support;

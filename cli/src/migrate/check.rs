@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use orbitmq_common::name::HALF_TOPIC;
 use orbitmq_common::protocol::code::request;
 use serde::Serialize;
 
@@ -13,8 +12,6 @@ use super::pair::{Pair, value};
 use crate::failure::Failure;
 use crate::report::{Report, Table};
 
-/// The group under which RocketMQ's brokers read half messages.
-const HALF_GROUP: &str = "CID_RMQ_SYS_TRANS";
 const REVIVE_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
 const REVIVE_GROUP: &str = "CID_RMQ_SYS_REVIVE_GROUP";
 const DELAY_LEVELS: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
@@ -176,10 +173,6 @@ async fn left_behind(
     theirs: &Metadata,
 ) -> Result<Vec<Finding>, Failure> {
     let mut found = Vec::new();
-    let half = unread(pair, theirs, HALF_TOPIC, HALF_GROUP).await?;
-    if half > 0 {
-        found.push(format!("{half} half messages: end their transactions before the switch"));
-    }
     let mut popped = 0;
     for topic in theirs.topics.keys().filter(|topic| topic.starts_with(REVIVE_PREFIX)) {
         popped += unread(pair, theirs, topic, REVIVE_GROUP).await?;

@@ -48,6 +48,9 @@ pub struct WholeArgs {
     pub smtp: Option<String>,
     #[command(flatten)]
     pub smtp_args: SmtpArgs,
+    /// Sends events through an outbox in the database of users instead of transactions
+    #[arg(long)]
+    pub outbox: bool,
     /// Registers so many people, waits for their mails, prints a table and exits
     #[arg(long, value_name = "PEOPLE", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub once: Option<u32>,
@@ -70,6 +73,9 @@ pub struct ServeArgs {
     /// Directory of a mailbox on this machine, to show its mails
     #[arg(long, value_name = "DIR")]
     pub mailbox: Option<PathBuf>,
+    /// Sends events through an outbox in the database of users instead of transactions
+    #[arg(long)]
+    pub outbox: bool,
 }
 
 #[derive(Debug, Args)]

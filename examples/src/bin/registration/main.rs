@@ -18,6 +18,7 @@ mod refusal;
 mod relay;
 mod session;
 mod smtp;
+mod transaction;
 mod users;
 mod web;
 mod whole;

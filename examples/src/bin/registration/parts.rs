@@ -23,6 +23,7 @@ use crate::queue;
 use crate::relay::Relay;
 use crate::session;
 use crate::smtp::{MailServer, SmtpError};
+use crate::transaction::Transactions;
 use crate::users::Users;
 use crate::web::{self, Web};
 
@@ -71,21 +72,32 @@ pub async fn serve(args: ServeArgs, stop: CancellationToken) -> Result<(), PartE
     }
     let (listener, address) = listen(&args.listen).await?;
     println!("page: http://{address}/");
-    run_web(listener, Arc::new(web), &args.nameserver, stop).await
+    run_web(listener, web, &args.nameserver, args.outbox, stop).await
 }
 
-/// The web service with its relay and its ear for the mailer's reports.
+/// The web service with its relay and its ear for the mailer's reports. `outbox`: without transactions.
 pub async fn run_web(
     listener: TcpListener,
-    web: Arc<Web>,
+    mut web: Web,
     nameservers: &[String],
+    outbox: bool,
     stop: CancellationToken,
 ) -> Result<(), PartError> {
+    if !outbox {
+        web.transactions = Some(Transactions::new(nameservers, web.users.clone(), web.pace).await?);
+    }
+    let web = Arc::new(web);
     let producer = Producer::builder().nameservers(nameservers).group("registration").build().await?;
     let (behind, stop_behind) = (TaskTracker::new(), CancellationToken::new());
     let (relay, users, publish, halt) =
         (web.relay.clone(), web.users.clone(), queue::publish(producer.clone(), web.pace), stop_behind.clone());
     behind.spawn(async move { relay.run(users, publish, halt).await });
+    let (known, halt) = (Arc::clone(&web), stop_behind.clone());
+    behind.spawn(async move {
+        if let Some(transactions) = &known.transactions {
+            transactions.be_known(&halt).await;
+        }
+    });
     let reports = Consumer::builder()
         .nameservers(nameservers)
         .group("registration-web")
@@ -93,12 +105,15 @@ pub async fn run_web(
         .start_from(StartFrom::First)
         .max_deliveries(i32::MAX);
     behind.spawn(queue::take_reports(reports, web.users.clone(), stop_behind.clone()));
-    let ended = web::serve(listener, web, stop).await;
+    let ended = web::serve(listener, Arc::clone(&web), stop).await;
     // The relay outlives the requests: it may still bring their events out.
     stop_behind.cancel();
     behind.close();
     behind.wait().await;
     producer.close().await;
+    if let Some(transactions) = &web.transactions {
+        transactions.close().await;
+    }
     ended.map_err(PartError::Web)
 }
 

@@ -21,17 +21,21 @@ const MAILS_AT_ONCE: usize = 4;
 /// How soon a consumer that came before its topic finds it.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How the relay sends an event: all events of a user go to one queue.
+/// Property that names the event.
+pub const EVENT: &str = "event";
+
+/// An event as a message: all events of a user go to one queue.
+pub fn message(event: &str, user: &str, body: Vec<u8>) -> Message {
+    Message::new(REGISTERED, body).tag("registered").key(user).sharding_key(user).property(EVENT, event)
+}
+
+/// How the relay sends an event.
 pub fn publish(producer: Producer, pace: Pace) -> impl Fn(Waiting) -> BoxFuture<'static, Result<String, SendError>> {
     move |event| {
         let producer = producer.clone();
         Box::pin(async move {
             pace::take(pace.enqueue).await;
-            let message = Message::new(REGISTERED, event.body)
-                .tag("registered")
-                .key(&event.user)
-                .sharding_key(&event.user)
-                .property("event", &event.event);
+            let message = message(&event.event, &event.user, event.body);
             Ok(producer.send(message).await?.message_id)
         })
     }

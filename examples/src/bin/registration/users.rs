@@ -1,9 +1,9 @@
-//! Users and the outbox of their events: a user is saved if and only if the event is.
+//! Users and what is known of their events: a user is saved if and only if the event is, or will be, delivered.
 
 use std::path::Path;
 
 use orbitmq_examples::clock::now_us;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -21,7 +21,8 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS outbox (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL UNIQUE, user TEXT NOT NULL,
         body BLOB NOT NULL, sent_us INTEGER) STRICT;
-    CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (seq) WHERE sent_us IS NULL;";
+    CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (seq) WHERE sent_us IS NULL;
+    CREATE TABLE IF NOT EXISTS rolled_back (event TEXT PRIMARY KEY) STRICT;";
 
 const COLUMNS: &str = "id, name, email, event, way, message_id, refused,
     asked_us, saved_us, enqueued_us, answered_us, received_us, mailed_us";
@@ -89,6 +90,12 @@ impl User {
         enqueued && self.answered_us.is_some() && self.mailed_us.is_some()
     }
 
+    /// The event's message body.
+    pub fn body(&self) -> Result<Vec<u8>, DatabaseError> {
+        serde_json::to_vec(&self.registered())
+            .map_err(|error| DatabaseError::Statement(rusqlite::Error::ToSqlConversionFailure(error.into())))
+    }
+
     pub fn registered(&self) -> Registered {
         Registered {
             event: self.event.clone(),
@@ -127,17 +134,11 @@ impl Users {
 
     /// Saves the user and, on the queued way, the event with it. Answers with the time after the commit.
     pub async fn save(&self, user: &User, key: String, way: Way) -> Result<i64, DatabaseError> {
-        let user = user.clone();
-        let body = serde_json::to_vec(&user.registered())
-            .map_err(|error| DatabaseError::Statement(rusqlite::Error::ToSqlConversionFailure(error.into())))?;
+        let (user, body) = (user.clone(), user.body()?);
         self.0
             .call(move |db| {
                 let commit = db.transaction()?;
-                commit.execute(
-                    "INSERT INTO users (id, name, email, email_key, event, way, asked_us, saved_us)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                    params![user.id, user.name, user.email, key, user.event, user.way, user.asked_us, now_us()],
-                )?;
+                insert(&commit, &user, &key)?;
                 if way == Way::Queued {
                     commit.execute(
                         "INSERT INTO outbox (event, user, body) VALUES (?1, ?2, ?3)",
@@ -148,6 +149,46 @@ impl Users {
                 Ok(now_us())
             })
             .await
+    }
+
+    /// Saves the user while the broker keeps the event back. Answers with the time after the commit; none: the event was rolled
+    /// back meanwhile, and nothing is saved.
+    pub async fn save_in_transaction(&self, user: &User, key: String) -> Result<Option<i64>, DatabaseError> {
+        let user = user.clone();
+        self.0
+            .call(move |db| {
+                let commit = db.transaction()?;
+                let gone = "SELECT EXISTS (SELECT 1 FROM rolled_back WHERE event = ?1)";
+                if commit.query_row(gone, [&user.event], |row| row.get(0))? {
+                    return Ok(None);
+                }
+                insert(&commit, &user, &key)?;
+                commit.commit()?;
+                Ok(Some(now_us()))
+            })
+            .await
+    }
+
+    /// Whether the event's user is saved. If not, that user never will be: a save that is still under way fails.
+    pub async fn decide(&self, event: String) -> Result<bool, DatabaseError> {
+        self.0
+            .call(move |db| {
+                let commit = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let there = "SELECT EXISTS (SELECT 1 FROM users WHERE event = ?1)";
+                let saved: bool = commit.query_row(there, [&event], |row| row.get(0))?;
+                if !saved {
+                    commit.execute("INSERT OR IGNORE INTO rolled_back (event) VALUES (?1)", [&event])?;
+                }
+                commit.commit()?;
+                Ok(saved)
+            })
+            .await
+    }
+
+    /// Notes when the broker had the event; for people's eyes, nothing depends on it.
+    pub async fn enqueued(&self, event: String, message_id: String, enqueued_us: i64) -> Result<(), DatabaseError> {
+        let sql = "UPDATE users SET enqueued_us = ?2, message_id = ?3 WHERE event = ?1 AND enqueued_us IS NULL";
+        self.0.call(move |db| db.execute(sql, params![event, enqueued_us, message_id]).map(drop)).await
     }
 
     /// Notes when the user was saved and answered; for people's eyes, nothing depends on it.
@@ -213,6 +254,13 @@ impl Users {
     }
 }
 
+fn insert(commit: &Transaction<'_>, user: &User, key: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO users (id, name, email, email_key, event, way, asked_us, saved_us)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let values = params![user.id, user.name, user.email, key, user.event, user.way, user.asked_us, now_us()];
+    commit.execute(sql, values).map(drop)
+}
+
 fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User {
         id: row.get(0)?,
@@ -255,6 +303,24 @@ mod tests {
         assert_eq!(waiting.len(), 1);
         assert_eq!(serde_json::from_slice::<Registered>(&waiting[0].body).unwrap(), first.registered());
         assert!(users.find(again.id).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_event_is_decided_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let users = Users::open(&dir.path().join("users.db")).unwrap();
+        let (ada, bob) = (applicant("ada@example.org"), applicant("bob@example.org"));
+        let (saved, late) = (User::new(&ada, Way::Queued, 1), User::new(&bob, Way::Queued, 1));
+        assert!(users.save_in_transaction(&saved, ada.email_key()).await.unwrap().is_some());
+        for _ in 0..2 {
+            assert!(users.decide(saved.event.clone()).await.unwrap());
+            assert!(!users.decide(late.event.clone()).await.unwrap());
+        }
+        assert_eq!(users.save_in_transaction(&late, bob.email_key()).await.unwrap(), None);
+        assert!(users.find(late.id).await.unwrap().is_none());
+        users.enqueued(saved.event.clone(), "M".into(), 3).await.unwrap();
+        assert_eq!(users.find(saved.id).await.unwrap().unwrap().enqueued_us, Some(3));
+        assert_eq!(users.count_waiting().await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -27,6 +27,7 @@ use crate::pace::{self, Pace};
 use crate::refusal::Refusal;
 use crate::relay::Relay;
 use crate::smtp::MailServer;
+use crate::transaction::{Outcome, Transactions};
 use crate::users::{User, Users, Way};
 
 const MAX_BODY: usize = 8 * 1024; // bytes of a form
@@ -41,6 +42,8 @@ const STOP_BOUND: Duration = Duration::from_secs(5);
 pub struct Web {
     pub users: Users,
     pub relay: Relay,
+    /// What binds events to users; none: the outbox alone.
+    pub transactions: Option<Transactions>,
     /// The local mailbox, if there is one to show.
     pub mailbox: Option<Mailbox>,
     pub pace: Pace,
@@ -57,6 +60,7 @@ impl Web {
         Self {
             users,
             relay,
+            transactions: None,
             mailbox: None,
             pace: Pace::default(),
             direct: None,
@@ -127,21 +131,47 @@ fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
     (headers, text)
 }
 
-/// Saves the user and the event together, waits a little for the broker's receipt, answers.
+/// Saves the user and makes sure of the event, answers.
 async fn register(State(web): State<Arc<Web>>, form: Result<Json<Form>, JsonRejection>) -> Result<Response, Refusal> {
     let asked_us = now_us();
     let _place = web.place()?;
     let applicant = Applicant::check(&form?.0)?;
     let mut user = User::new(&applicant, Way::Queued, asked_us);
-    let receipt = web.relay.expect(&user.event);
-    pace::take(web.pace.save).await;
-    let saved_us = save(&web, &user, &applicant, Way::Queued).await?;
-    web.relay.wake();
-    user.enqueued_us = receipt.within(RECEIPT_BOUND).await;
+    let saved_us = match in_transaction(&web, &mut user, &applicant).await? {
+        Some(saved_us) => saved_us,
+        None => with_outbox(&web, &mut user, &applicant).await?,
+    };
     web.note_answer(&mut user, saved_us);
-    // 202: the event waits in the outbox until the broker is back.
+    // 202: the event goes out as soon as the broker is back.
     let status = if user.enqueued_us.is_some() { StatusCode::CREATED } else { StatusCode::ACCEPTED };
     Ok((status, Json(user)).into_response())
+}
+
+/// Has the broker keep the event until the user is saved. None: no broker took it, and nothing is saved.
+async fn in_transaction(web: &Web, user: &mut User, applicant: &Applicant) -> Result<Option<i64>, Refusal> {
+    let Some(transactions) = &web.transactions else { return Ok(None) };
+    let key = applicant.email_key();
+    match transactions.register(user, key).await.map_err(|error| refusal(error, applicant))? {
+        Outcome::Saved { saved_us, enqueued_us } => {
+            user.enqueued_us = enqueued_us;
+            Ok(Some(saved_us))
+        }
+        Outcome::NotBegun => {
+            // Another event: should the broker have this one all the same, it is rolled back.
+            *user = User::new(applicant, Way::Queued, user.asked_us);
+            Ok(None)
+        }
+    }
+}
+
+/// Saves the user and the event together, waits a little for the broker's receipt.
+async fn with_outbox(web: &Web, user: &mut User, applicant: &Applicant) -> Result<i64, Refusal> {
+    let receipt = web.relay.expect(&user.event);
+    pace::take(web.pace.save).await;
+    let saved_us = save(web, user, applicant, Way::Queued).await?;
+    web.relay.wake();
+    user.enqueued_us = receipt.within(RECEIPT_BOUND).await;
+    Ok(saved_us)
 }
 
 /// Saves the user, sends the mail, answers: slow, and whoever is killed in between leaves a user without a mail.
@@ -167,9 +197,11 @@ async fn register_directly(
 }
 
 async fn save(web: &Web, user: &User, applicant: &Applicant, way: Way) -> Result<i64, Refusal> {
-    web.users.save(user, applicant.email_key(), way).await.map_err(|error: DatabaseError| {
-        if error.is_duplicate() { Refusal::Taken(applicant.email.clone()) } else { error.into() }
-    })
+    web.users.save(user, applicant.email_key(), way).await.map_err(|error| refusal(error, applicant))
+}
+
+fn refusal(error: DatabaseError, applicant: &Applicant) -> Refusal {
+    if error.is_duplicate() { Refusal::Taken(applicant.email.clone()) } else { error.into() }
 }
 
 async fn registration(State(web): State<Arc<Web>>, Path(id): Path<String>) -> Result<Json<User>, Refusal> {

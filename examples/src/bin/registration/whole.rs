@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use orbitmq_examples::cluster::{ClusterError, Embedded};
@@ -149,9 +148,9 @@ impl Whole {
         println!("page:    http://{page}/\ncluster: {}\ndata:    {}", self.cluster_text(), dir.display());
         let mailer = child::Mailer::new(args, &self.nameservers, dir, &smtp, log).map_err(WholeError::Program)?;
         self.parts.spawn(mailer.keep(self.end.clone()));
-        let (nameservers, end) = (self.nameservers.clone(), self.end.clone());
+        let (nameservers, outbox, end) = (self.nameservers.clone(), args.outbox, self.end.clone());
         self.parts.spawn(async move {
-            if let Err(error) = run_web(listener, Arc::new(web), &nameservers, end.clone()).await {
+            if let Err(error) = run_web(listener, web, &nameservers, outbox, end.clone()).await {
                 eprintln!("{error}");
                 end.cancel();
             }

@@ -1,0 +1,53 @@
+//! The first half of a transaction: stored where no consumer sees it, until its producer tells how it ends.
+
+use orbitmq_common::message::record::NewRecord;
+use orbitmq_common::message::{id, property, sysflag};
+use orbitmq_common::name;
+use orbitmq_common::net::peer::Peer;
+use orbitmq_common::protocol::code::response;
+use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::protocol::header::send::SendRequest;
+
+use super::{Place, Stored, Wishes, offset_of, push, record};
+use crate::broker::Broker;
+use crate::refusal::Refusal;
+use crate::transaction::half::immunity;
+
+/// Stores a half message; the queue and offset that are answered are those of the half message.
+pub(super) fn store(
+    broker: &Broker,
+    peer: &Peer,
+    frame: &Frame,
+    header: &SendRequest<'_>,
+    place: &Place<'_>,
+    mut properties: String,
+    wishes: Wishes,
+) -> Result<Stored, Refusal> {
+    if broker.config.transactions.reject {
+        let remark = "this broker takes no half messages (reject_transactions); send without a transaction";
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    if place.delay > 0 {
+        // It waits once it is committed.
+        push(&mut properties, property::DELAY, &place.delay.to_string());
+    }
+    push(&mut properties, property::TRANSACTION_ID, wishes.unique_key.as_deref().unwrap_or_default());
+    push(&mut properties, property::REAL_TOPIC, &place.topic);
+    push(&mut properties, property::REAL_QUEUE_ID, &place.queue.to_string());
+    if property::get(&properties, property::PRODUCER_GROUP).is_none() {
+        push(&mut properties, property::PRODUCER_GROUP, &header.producer_group);
+    }
+    let ground = broker.ground();
+    let wait = immunity(&properties).unwrap_or(ground.timeout);
+    let record = record(broker, peer, header, name::HALF_TOPIC, 0, header.flag, &frame.body, &properties);
+    let sys_flag = sysflag::with_transaction(record.sys_flag, sysflag::TRANSACTION_NONE);
+    let appended = broker.transactions.begin(ground, &NewRecord { sys_flag, ..record }, wait)?;
+    Ok(Stored {
+        ids: id::offset_id(broker.address, appended.physical_offset),
+        unique_key: wishes.unique_key,
+        queue: place.queue,
+        offset: offset_of(&appended),
+        end: appended.end,
+        wait: !wishes.no_wait,
+    })
+}

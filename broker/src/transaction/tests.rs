@@ -1,0 +1,5 @@
+//! Checks of transactions.
+
+mod model;
+mod promoted;
+mod whole;
