@@ -21,6 +21,7 @@ use crate::replica::epochs::Epochs;
 use crate::replica::in_sync::InSync;
 use crate::replica::role::{MasterAddress, RoleState};
 use crate::store::Store;
+use crate::timer::Timers;
 
 /// Everything a handler may need. Built by the node, which also starts and stops what runs by itself.
 pub struct Broker {
@@ -46,6 +47,8 @@ pub struct Broker {
     pub offsets: Offsets,
     /// How far delay levels were delivered.
     pub delay: Arc<Progress>,
+    /// Messages for a time of their own.
+    pub timers: Arc<Timers>,
     /// Deleted topics.
     pub deletions: Deletions,
     /// Which mastership wrote which part of the log.

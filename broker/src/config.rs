@@ -1,6 +1,6 @@
 //! The broker's settings: what there is, where it comes from, what it must look like.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,14 +10,18 @@ use orbitmq_common::name;
 use orbitmq_common::net::network::Addresses;
 use orbitmq_common::telemetry::LogFormat;
 
+use crate::config::address::{outward_address, resolve};
 use crate::config::replication::{Acknowledge, RoleSetting};
+use crate::config::timers::TimerSettings;
 use crate::memory;
 use crate::replica::role::MasterAddress;
 use crate::store::options::Options;
+mod address;
 pub mod replication;
 mod store;
+pub mod timers;
 
-const KEYS: [Key; 43] = [
+const KEYS: [Key; 47] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
@@ -48,6 +52,10 @@ const KEYS: [Key; 43] = [
     Key { name: "retention", aliases: &["fileReservedTime"] },
     Key { name: "retention_bytes", aliases: &[] },
     Key { name: "delay_levels", aliases: &["messageDelayLevel"] },
+    Key { name: "timers", aliases: &["timerWheelEnable"] },
+    Key { name: "timer_max_delay", aliases: &["timerMaxDelaySec"] },
+    Key { name: "timer_precision", aliases: &["timerPrecisionMs"] },
+    Key { name: "recall", aliases: &["recallMessageEnable"] },
     Key { name: "auto_create_topics", aliases: &["autoCreateTopicEnable"] },
     Key { name: "auto_create_groups", aliases: &["autoCreateSubscriptionGroup"] },
     Key { name: "default_topic_queues", aliases: &["defaultTopicQueueNums"] },
@@ -64,14 +72,13 @@ const KEYS: [Key; 43] = [
 ];
 
 /// Settings of RocketMQ's broker that have no counterpart here: what they steer is always on, always off, or not there yet.
-const WITHOUT_EFFECT: [&str; 19] = [
+const WITHOUT_EFFECT: [&str; 18] = [
     "storePathCommitLog",
     "storePathConsumeQueue",
     "storePathIndex",
     "storeCheckpoint",
     "abortFile",
     "enablePropertyFilter",
-    "recallMessageEnable",
     "transactionCheckInterval",
     "transactionTimeOut",
     "transactionCheckMax",
@@ -178,6 +185,8 @@ pub struct Config {
     pub whole_log: bool,
     /// How messages are stored.
     pub store: Options,
+    /// Messages for a time of their own.
+    pub timers: TimerSettings,
     /// Whether a send may create its topic.
     pub auto_create_topics: bool,
     /// Whether a consumer may create its group.
@@ -230,6 +239,7 @@ impl Config {
             fast_port: false,
             whole_log: true,
             store: Options::new(data_dir),
+            timers: TimerSettings::default(),
             auto_create_topics: true,
             auto_create_groups: true,
             default_topic_queues: 8,
@@ -307,6 +317,7 @@ impl Config {
         config.id = settings.get("id")?.unwrap_or(0);
         store::read(settings, &mut config.store)?;
         replication::read(settings, &mut config)?;
+        config.timers = timers::read(settings)?;
         let truth = |key| settings.get::<bool>(key);
         config.auto_create_topics = truth("auto_create_topics")?.unwrap_or(true);
         config.auto_create_groups = truth("auto_create_groups")?.unwrap_or(true);
@@ -366,25 +377,6 @@ impl Config {
             None => Ok(SocketAddr::new(clients.ip(), bound.port())),
         }
     }
-}
-
-/// `host` or `host:port` as an address.
-fn resolve(key: &str, host: &str, port: u16) -> Result<SocketAddr, String> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, port));
-    }
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let with_port = if has_port { host.to_owned() } else { format!("{host}:{port}") };
-    let mut addresses = with_port.to_socket_addrs().map_err(|error| format!("{key} = '{host}': {error}"))?;
-    addresses.next().ok_or_else(|| format!("{key} = '{host}': the name has no address"))
-}
-
-/// The address of the interface that leads outwards; loopback when there is none. No packet is sent.
-fn outward_address() -> IpAddr {
-    let loopback = IpAddr::from([127, 0, 0, 1]);
-    let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0") else { return loopback };
-    let found = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
-    found.map_or(loopback, |address| address.ip())
 }
 
 fn listen(settings: &Settings) -> Result<SocketAddr, ConfigError> {

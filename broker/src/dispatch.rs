@@ -8,8 +8,8 @@ use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 
 use crate::broker::Broker;
-use crate::handler::admin::{figures, group, progress, replication, topic};
-use crate::handler::{heartbeat, lock, metadata, offset, pull, query, relay, send, send_back};
+use crate::handler::admin::{figures, group, progress, replication, timers, topic};
+use crate::handler::{heartbeat, lock, metadata, offset, pull, query, recall, relay, send, send_back};
 use crate::refusal::Refusal;
 
 /// Handles the requests of all connections.
@@ -39,6 +39,7 @@ impl Dispatch {
             request::UPDATE_CONSUMER_OFFSET => return offset::update(broker, frame),
             request::GET_MAX_OFFSET => return offset::max(broker, frame),
             request::QUERY_MESSAGE => return query::query(broker, frame),
+            request::RECALL_MESSAGE => return recall::call(broker, peer, frame),
             request::CONSUMER_SEND_MSG_BACK => return send_back::call(broker, frame),
             request::GET_CONSUMER_RUNNING_INFO => return relay::running_info(broker, frame),
             request::CONSUME_MESSAGE_DIRECTLY => return relay::consume_directly(broker, frame),
@@ -80,8 +81,8 @@ impl Dispatch {
             request::GET_CONSUME_STATS => progress::figures(broker, frame),
             request::GET_ALL_CONSUMER_OFFSET => Ok(progress::all(broker, frame)),
             request::GET_ALL_DELAY_OFFSET => Ok(progress::delay(broker, frame)),
-            request::GET_TIMER_CHECK_POINT => Ok(progress::timer_checkpoint(frame)),
-            request::GET_TIMER_METRICS => Ok(progress::timer_metrics(frame)),
+            request::GET_TIMER_CHECK_POINT => Ok(timers::checkpoint(broker, frame)),
+            request::GET_TIMER_METRICS => Ok(timers::metrics(frame)),
             request::GET_ALL_MESSAGE_REQUEST_MODE => Ok(progress::request_modes(frame)),
             request::GET_BROKER_RUNTIME_INFO => Ok(figures::runtime(broker, frame)),
             request::GET_BROKER_CONFIG => Ok(figures::settings(broker, frame)),

@@ -22,3 +22,4 @@ pub mod replica_state;
 pub mod store;
 pub mod subscription;
 pub mod system_topics;
+pub mod timer;

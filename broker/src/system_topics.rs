@@ -18,6 +18,7 @@ pub fn create(broker: &Broker) {
         (config.name.clone(), 1, all),
         (name::OFFSET_MOVED_TOPIC.to_owned(), 1, read_write),
         (name::SCHEDULE_TOPIC.to_owned(), levels, read_write),
+        (name::TIMER_TOPIC.to_owned(), 1, read_write),
         (format!("{}_REPLY_TOPIC", config.cluster), 1, read_write),
     ];
     if config.auto_create_topics {

@@ -19,6 +19,8 @@
 //! - The queue: in turn by default, the same one for the same [`Message::sharding_key`], a given one
 //!   ([`Producer::send_to`]), or any [`Choose`] of your own ([`Producer::send_by`]).
 //!   While the broker of a key's queue is gone, the key's messages go to another queue.
+//! - When: at once by default, at [`Message::deliver_at`], or [`Message::deliver_after`] a while. Until then the
+//!   message can be taken back with [`Producer::recall`] and [`SendReceipt::recall_handle`].
 //! - [`Producer::send_batch`] sends many messages of a topic in few requests.
 //!
 //! A send is tried again on another broker while its deadline lasts; a broker that fails or is slow is avoided for a while.
@@ -42,12 +44,13 @@ pub mod config;
 pub mod error;
 mod heartbeat;
 pub mod producer;
+mod recall;
 pub mod receipt;
 mod send;
 
 pub use choose::Choose;
 pub use config::ProducerBuilder;
-pub use error::{BatchError, BuildError, SendError};
+pub use error::{BatchError, BuildError, RecallError, SendError};
 pub use orbitmq_common::message::message::Message;
 pub use orbitmq_common::route::table::Queue;
 pub use producer::Producer;

@@ -7,6 +7,7 @@ pub mod metadata;
 pub mod offset;
 pub mod pull;
 pub mod query;
+pub mod recall;
 pub mod relay;
 pub mod send;
 pub mod send_back;

@@ -8,6 +8,7 @@ use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::{Frame, VERSION};
 
 use crate::broker::Broker;
+use crate::handler::admin::timers;
 use crate::meta::topics::now_ms;
 use crate::store::options::Flush;
 
@@ -65,6 +66,9 @@ pub fn runtime(broker: &Broker, frame: &Frame) -> Frame {
     for (level, offset) in broker.delay.snapshot() {
         let max = broker.store.max_offset(orbitmq_common::name::SCHEDULE_TOPIC, level.saturating_sub(1));
         put(&format!("scheduleMessageOffset_{level}"), format!("{offset},{max}"));
+    }
+    for (key, value) in timers::figures(broker) {
+        put(key, value);
     }
     put("poisoned", stats.poisoned.as_deref().unwrap_or_default().to_owned());
     put("diskFull", stats.disk_full.to_string());

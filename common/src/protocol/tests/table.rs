@@ -34,6 +34,8 @@ headers! {
     send::SendRequestV2<'_>: ["a", "b", "c", "d", "e", "f", "g", "h"],
     send::SendResponse<'_>: ["msgId", "queueId", "queueOffset"],
     send::SendBackRequest<'_>: ["offset", "group", "delayLevel"],
+    send::RecallRequest<'_>: ["topic", "recallHandle"],
+    send::RecallResponse<'_>: ["msgId"],
     pull::PullRequest<'_>: ["consumerGroup", "topic", "queueId", "queueOffset", "maxMsgNums", "sysFlag", "commitOffset", "suspendTimeoutMillis"],
     pull::PullResponse: ["suggestWhichBrokerId", "nextBeginOffset", "minOffset", "maxOffset"],
     offset::QueryOffsetRequest<'_>: ["consumerGroup", "topic", "queueId"],
