@@ -52,7 +52,7 @@ impl Mark {
         let (numbers, _) = checkpoint.as_chunks::<8>();
         let [due, _, queue, ..] = numbers else { return None };
         let (due, queue) = (i64::from_be_bytes(*due), u64::from_be_bytes(*queue));
-        (due > 0).then_some(Self { due, queue, log: 0, kept: 0 })
+        (due > 0 && queue > 0).then_some(Self { due, queue, log: 0, kept: 0 })
     }
 
     /// The row under which a mark of RocketMQ's broker stands, the only one then.

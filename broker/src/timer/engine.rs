@@ -131,7 +131,7 @@ impl Engine {
 
     /// How much waits: messages and recalls.
     pub fn waiting_count(&self) -> u64 {
-        self.pending.len()
+        self.pending.count()
     }
 
     /// The log offset whose confirmation is waited for.
@@ -153,7 +153,7 @@ impl Engine {
         self.settle();
         let next = self.pending.next_due();
         let figures = &self.timers.figures;
-        figures.pending.store(self.pending.len(), Ordering::Relaxed);
+        figures.pending.store(self.pending.count(), Ordering::Relaxed);
         figures.next_due.store(next.unwrap_or(0), Ordering::Relaxed);
         figures.read.store(self.reader, Ordering::Relaxed);
         delivered?;

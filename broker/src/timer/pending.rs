@@ -191,7 +191,7 @@ impl Pending {
     }
 
     /// How many wait.
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.keys.len() as u64 + self.beyond
     }
 }

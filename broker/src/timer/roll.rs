@@ -65,12 +65,14 @@ impl Engine {
         let from = waiting.before.len().saturating_sub(CHUNK);
         let mut keys = waiting.before.split_off(from);
         keys.reverse();
-        // What came due meanwhile was delivered.
+        // What came due meanwhile was delivered, or is being delivered: that comes first, for it knows what was taken back.
         keys.retain(|key| self.pending.waits(*key));
-        if let Err(error) = self.write_again(&keys) {
+        let is_due = keys.iter().any(|key| key.due <= now);
+        let written = if is_due { Ok(()) } else { self.write_again(&keys) };
+        if is_due || written.is_err() {
             waiting.before.extend(keys.into_iter().rev());
             self.rolling = Some(waiting);
-            return Err(error);
+            return written.map(|()| true);
         }
         if !waiting.before.is_empty() {
             self.rolling = Some(waiting);

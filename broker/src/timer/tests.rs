@@ -156,15 +156,19 @@ impl Site {
         round.more
     }
 
-    /// Rounds until nothing is left to do at this time, confirmed and noted.
+    /// Rounds until nothing is left to do at this time, all of it confirmed, noted and read again.
     fn run(&mut self) {
         loop {
             if self.step() {
                 continue;
             }
-            let Some(end) = self.engine.awaited() else { return };
+            let end = self.store.end();
             block(self.store.durable(end)).unwrap();
             block(self.store.built(end));
+            let unread = self.store.max_offset(TIMER_TOPIC, 0) > self.engine.reader().cast_signed();
+            if self.engine.awaited().is_none() && !unread {
+                return;
+            }
         }
     }
 
