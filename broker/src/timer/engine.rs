@@ -302,8 +302,8 @@ impl Engine {
             let others: Vec<Key> = self.pending.at(key.due, Kind::Rolled).collect();
             self.note_rolled(key.due, &others);
         }
-        let group = self.groups.get(&key.due)?;
-        if group.is_outdated(identity, times) {
+        let group = self.groups.get_mut(&key.due)?;
+        if !group.counts(identity, times, key.log_offset()) {
             return None;
         }
         if group.recalled.contains(&identity) {

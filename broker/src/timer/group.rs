@@ -7,8 +7,17 @@ use hashbrown::{HashMap, HashSet};
 pub struct Group {
     /// Those that were taken back.
     pub recalled: HashSet<u64>,
-    /// Those that were written again, with how often: an older record of the same message counts for nothing.
-    pub rolled: HashMap<u64, u32>,
+    /// Those that were written again.
+    rolled: HashMap<u64, Rolled>,
+}
+
+/// The record that counts of a message that was written again. A crash may have it written again twice.
+#[derive(Debug, Default)]
+struct Rolled {
+    /// How often it was written again.
+    times: u32,
+    /// Its log offset, once it was come to.
+    at: Option<u64>,
 }
 
 impl Group {
@@ -20,13 +29,17 @@ impl Group {
     /// Notes that a message was written again; tells whether it was not known.
     pub fn roll(&mut self, identity: u64, times: u32) -> bool {
         let known = self.rolled.entry(identity).or_default();
-        let is_new = *known == 0;
-        *known = times.max(*known);
+        let is_new = known.times == 0;
+        known.times = times.max(known.times);
         is_new
     }
 
-    /// Whether a record of a message, written again so many times, was written again after that.
-    pub fn is_outdated(&self, identity: u64, times: u32) -> bool {
-        self.rolled.get(&identity).is_some_and(|newest| times < *newest)
+    /// Whether the record of a message at a log offset, written again so many times, is the one that counts: the first of those
+    /// written again most often, or any if none was.
+    pub fn counts(&mut self, identity: u64, times: u32, at: u64) -> bool {
+        match self.rolled.get_mut(&identity) {
+            Some(newest) => times == newest.times && *newest.at.get_or_insert(at) == at,
+            None => true,
+        }
     }
 }
