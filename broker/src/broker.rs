@@ -23,6 +23,7 @@ use crate::replica::epochs::Epochs;
 use crate::replica::in_sync::InSync;
 use crate::replica::role::{MasterAddress, RoleState};
 use crate::store::Store;
+use crate::timer::Timers;
 use crate::transaction::{Ground, Transactions};
 
 /// Everything a handler may need. Built by the node, which also starts and stops what runs by itself.
@@ -53,6 +54,8 @@ pub struct Broker {
     pub transactions: Transactions,
     /// How often producers were asked about them.
     pub asked: Asked,
+    /// Messages for a time of their own.
+    pub timers: Arc<Timers>,
     /// Deleted topics.
     pub deletions: Deletions,
     /// Which mastership wrote which part of the log.

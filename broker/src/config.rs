@@ -13,6 +13,7 @@ use orbitmq_common::telemetry::LogFormat;
 use crate::config::address::{outward, resolve};
 use crate::config::filtering::Filtering;
 use crate::config::replication::{Acknowledge, RoleSetting};
+use crate::config::timers::TimerSettings;
 use crate::config::transaction::TransactionSettings;
 use crate::memory;
 use crate::replica::role::MasterAddress;
@@ -21,9 +22,10 @@ mod address;
 pub mod filtering;
 pub mod replication;
 mod store;
+pub mod timers;
 pub mod transaction;
 
-const KEYS: [Key; 50] = [
+const KEYS: [Key; 54] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
@@ -59,6 +61,10 @@ const KEYS: [Key; 50] = [
     Key { name: "transaction_check_max", aliases: &["transactionCheckMax"] },
     Key { name: "max_open_transactions", aliases: &[] },
     Key { name: "reject_transactions", aliases: &["rejectTransactionMessage"] },
+    Key { name: "timers", aliases: &["timerWheelEnable"] },
+    Key { name: "timer_max_delay", aliases: &["timerMaxDelaySec"] },
+    Key { name: "timer_precision", aliases: &["timerPrecisionMs"] },
+    Key { name: "recall", aliases: &["recallMessageEnable"] },
     Key { name: "auto_create_topics", aliases: &["autoCreateTopicEnable"] },
     Key { name: "auto_create_groups", aliases: &["autoCreateSubscriptionGroup"] },
     Key { name: "default_topic_queues", aliases: &["defaultTopicQueueNums"] },
@@ -77,13 +83,12 @@ const KEYS: [Key; 50] = [
 ];
 
 /// Settings of RocketMQ's broker that have no counterpart here: what they steer is always on, always off, or not there yet.
-const WITHOUT_EFFECT: [&str; 15] = [
+const WITHOUT_EFFECT: [&str; 14] = [
     "storePathCommitLog",
     "storePathConsumeQueue",
     "storePathIndex",
     "storeCheckpoint",
     "abortFile",
-    "recallMessageEnable",
     "diskMaxUsedSpaceRatio",
     "deleteWhen",
     "brokerPermission",
@@ -189,6 +194,8 @@ pub struct Config {
     pub store: Options,
     /// How half messages are treated.
     pub transactions: TransactionSettings,
+    /// Messages for a time of their own.
+    pub timers: TimerSettings,
     /// Whether a send may create its topic.
     pub auto_create_topics: bool,
     /// Whether a consumer may create its group.
@@ -244,6 +251,7 @@ impl Config {
             whole_log: true,
             store: Options::new(data_dir),
             transactions: TransactionSettings::default(),
+            timers: TimerSettings::default(),
             auto_create_topics: true,
             auto_create_groups: true,
             default_topic_queues: 8,
@@ -323,6 +331,7 @@ impl Config {
         store::read(settings, &mut config.store)?;
         replication::read(settings, &mut config)?;
         transaction::read(settings, &mut config.transactions)?;
+        config.timers = timers::read(settings)?;
         let truth = |key| settings.get::<bool>(key);
         config.auto_create_topics = truth("auto_create_topics")?.unwrap_or(true);
         config.auto_create_groups = truth("auto_create_groups")?.unwrap_or(true);

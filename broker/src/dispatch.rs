@@ -8,9 +8,10 @@ use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 
 use crate::broker::Broker;
-use crate::handler::admin::{figures, group, progress, replication, topic};
+use crate::handler::admin::{figures, group, progress, replication, timers, topic};
 use crate::handler::{
-    end_transaction, heartbeat, lock, metadata, offset, pull, query, relay, reply, resume_check, send, send_back,
+    end_transaction, heartbeat, lock, metadata, offset, pull, query, recall, relay, reply, resume_check, send,
+    send_back,
 };
 use crate::refusal::Refusal;
 
@@ -41,6 +42,7 @@ impl Dispatch {
             request::UPDATE_CONSUMER_OFFSET => return offset::update(broker, frame),
             request::GET_MAX_OFFSET => return offset::max(broker, frame),
             request::QUERY_MESSAGE => return query::query(broker, frame),
+            request::RECALL_MESSAGE => return recall::call(broker, peer, frame),
             request::CONSUMER_SEND_MSG_BACK => return send_back::call(broker, frame),
             request::END_TRANSACTION => return end_transaction::call(broker, frame),
             request::RESUME_CHECK_HALF_MESSAGE => return resume_check::call(broker, frame),
@@ -85,8 +87,8 @@ impl Dispatch {
             request::GET_CONSUME_STATS => progress::figures(broker, frame),
             request::GET_ALL_CONSUMER_OFFSET => Ok(progress::all(broker, frame)),
             request::GET_ALL_DELAY_OFFSET => Ok(progress::delay(broker, frame)),
-            request::GET_TIMER_CHECK_POINT => Ok(progress::timer_checkpoint(frame)),
-            request::GET_TIMER_METRICS => Ok(progress::timer_metrics(frame)),
+            request::GET_TIMER_CHECK_POINT => Ok(timers::checkpoint(broker, frame)),
+            request::GET_TIMER_METRICS => Ok(timers::metrics(frame)),
             request::GET_ALL_MESSAGE_REQUEST_MODE => Ok(progress::request_modes(frame)),
             request::GET_BROKER_RUNTIME_INFO => Ok(figures::runtime(broker, frame)),
             request::GET_BROKER_CONFIG => Ok(figures::settings(broker, frame)),

@@ -24,4 +24,5 @@ pub mod replica_state;
 pub mod store;
 pub mod subscription;
 pub mod system_topics;
+pub mod timer;
 pub mod transaction;

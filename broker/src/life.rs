@@ -27,6 +27,7 @@ use crate::meta::db::Db;
 use crate::meta::groups::Groups;
 use crate::meta::legacy::Legacy;
 use crate::meta::levels::Progress;
+use crate::meta::marks::Marks;
 use crate::meta::offsets::Offsets;
 use crate::meta::topics::{Topics, now_ms};
 use crate::node::StartError;
@@ -37,9 +38,10 @@ use crate::replica::in_sync::InSync;
 use crate::replica::promote::{Mastership, promote};
 use crate::replica::role::{Restart, Role, RoleState};
 use crate::replica::{follow, judge, master};
-use crate::store::options::Flush;
+use crate::store::options::{Flush, Options};
 use crate::store::{Store, identity};
 use crate::system_topics;
+use crate::timer::{self, Timers, run};
 use crate::transaction::{Transactions, check};
 
 const EXPIRY_SCAN: Duration = Duration::from_secs(10);
@@ -79,7 +81,8 @@ impl Life {
     /// # Errors
     /// See [`StartError`].
     pub async fn begin(config: Config, sockets: &Sockets) -> Result<Self, StartError> {
-        let options = config.store.clone();
+        // Nothing goes before it is known what waits for its time.
+        let options = Options { hold_from: 0, ..config.store.clone() };
         let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
         let store = Arc::new(opened.map_err(|error| StartError::Listen(std::io::Error::other(error)))??);
         let broker = Arc::new(build(config, sockets, store)?);
@@ -102,6 +105,7 @@ impl Life {
         advertise::start(&broker, &tasks);
         announce::start(&broker, &tasks);
         work_as_master(&broker, &tasks);
+        run::start(&broker, &tasks);
         expire_members(&broker, &tasks);
         drop(unfinished.disarm());
         Ok(Self { broker, serving, tasks, close })
@@ -156,10 +160,12 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
     let offsets = Offsets::load(Arc::clone(&db))?;
     let delay = Arc::new(Progress::load(Arc::clone(&db))?);
     let asked = Asked::load(Arc::clone(&db))?;
+    let timers = Arc::new(Timers::new(Arc::new(Marks::load(Arc::clone(&db), store.end())?)));
     let epochs = Epochs::load(Arc::clone(&db))?;
     let deletions = Deletions::load(Arc::clone(&store), Arc::clone(&db))?;
     let dir = &config.store.dir;
-    Legacy { dir, db: &db, topics: &topics, groups: &groups, offsets: &offsets, delay: &delay }.import()?;
+    Legacy { dir, db: &db, topics: &topics, groups: &groups, offsets: &offsets, delay: &delay, marks: &timers.marks }
+        .import()?;
     let store_id = identity::of(&config.store)?;
     let filters = Arc::new(Filters::new(config.filtering.sql));
     let broker = Broker {
@@ -182,6 +188,7 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
         transactions: Transactions::new(config.transactions.max_open),
         asked,
         config,
+        timers,
         deletions,
         epochs,
         role: RoleState::default(),
@@ -278,15 +285,18 @@ fn close_files(broker: &Broker) {
     if let Err(error) = broker.store.close() {
         tracing::error!(%error, "the store was not closed cleanly; the next start recovers");
     }
+    let dir = &broker.config.store.dir;
+    let checkpoint = timer::leave(&broker.store, &broker.timers, dir, now_ms());
     let legacy = Legacy {
-        dir: &broker.config.store.dir,
+        dir,
         db: &broker.db,
         topics: &broker.topics,
         groups: &broker.groups,
         offsets: &broker.offsets,
         delay: &broker.delay,
+        marks: &broker.timers.marks,
     };
-    if let Err(error) = legacy.export() {
+    if let Err(error) = checkpoint.and_then(|checkpoint| legacy.export(checkpoint.as_deref())) {
         tracing::warn!(%error, "the metadata files for RocketMQ's broker could not be written");
     }
     broker.db.close();

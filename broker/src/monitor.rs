@@ -88,6 +88,7 @@ async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
     let broker = shown.read().clone();
     if let Some(broker) = broker {
         write_metrics(&broker, &mut text);
+        write_timers(&broker, &mut text);
         write_replication(&broker, &mut text);
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
@@ -151,6 +152,30 @@ fn write_metrics(broker: &Broker, out: &mut String) {
     ];
     for (name, help, value) in gauges {
         put("gauge", name, help, value);
+    }
+}
+
+/// Messages that wait for their time.
+fn write_timers(broker: &Broker, out: &mut String) {
+    let figures = &broker.timers.figures;
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed).cast_signed();
+    let rows = [
+        ("gauge", "timers_pending", "Messages that wait for their time.", get(&figures.pending)),
+        (
+            "gauge",
+            "timer_late_milliseconds_max",
+            "Longest time between due and stored again.",
+            figures.latest.load(Ordering::Relaxed),
+        ),
+        ("counter", "timers_delivered_total", "Messages delivered at their time.", get(&figures.delivered)),
+        ("counter", "timers_recalled_total", "Messages taken back before their time.", get(&figures.recalled)),
+        ("counter", "timers_rolled_total", "Messages written again for retention.", get(&figures.rolled)),
+        ("counter", "timers_known_total", "Messages found delivered already at a start.", get(&figures.known)),
+        ("counter", "timers_lost_total", "Messages that cannot be read or stored any more.", get(&figures.lost)),
+    ];
+    for (kind, name, help, value) in rows {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} {kind}\norbitmq_{name} {value}");
     }
 }
 

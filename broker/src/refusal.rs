@@ -10,6 +10,7 @@ use crate::meta::db::DbError;
 use crate::replica::metadata::settle::SettleError;
 use crate::store::error::{AppendError, Poisoned, ReadError};
 use crate::subscription::FilterError;
+use crate::timer::gate::RecallError;
 use crate::transaction::end::{BeginError, EndError};
 
 /// Why a request is not done: a code for the client and a remark for a person.
@@ -141,5 +142,15 @@ impl From<EndError> for Refusal {
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         Self::new(response::SYSTEM_ERROR, error.to_string())
+    }
+}
+
+impl From<RecallError> for Refusal {
+    fn from(error: RecallError) -> Self {
+        match error {
+            RecallError::Loading => Self::new(response::SERVICE_NOT_AVAILABLE, error.to_string()),
+            RecallError::Due => Self::new(response::ILLEGAL_OPERATION, error.to_string()),
+            RecallError::Append(error) => error.into(),
+        }
     }
 }

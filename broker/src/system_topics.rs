@@ -20,6 +20,7 @@ pub fn create(broker: &Broker) {
         (name::SCHEDULE_TOPIC.to_owned(), levels, read_write),
         (name::HALF_TOPIC.to_owned(), 1, read_write),
         (name::HALF_OP_TOPIC.to_owned(), 1, read_write),
+        (name::TIMER_TOPIC.to_owned(), 1, read_write),
         (format!("{}_REPLY_TOPIC", config.cluster), 1, read_write),
     ];
     if config.auto_create_topics {

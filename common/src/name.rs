@@ -15,6 +15,8 @@ pub const DEAD_LETTER_PREFIX: &str = "%DLQ%";
 pub const DEFAULT_TOPIC: &str = "TBW102";
 /// Where delayed messages wait; queue n holds level n + 1.
 pub const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+/// Where messages for a time of their own wait, in queue 0.
+pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 /// Where half messages of transactions wait.
 pub const HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 /// Notes about ended transactions.
@@ -34,8 +36,8 @@ pub const TRANSACTION_GROUP: &str = "CID_RMQ_SYS_TRANS";
 const SYSTEM_PREFIX: &str = "rmq_sys_";
 
 /// Topics that clients may not send to.
-const NO_SEND: [&str; 6] =
-    [SCHEDULE_TOPIC, HALF_TOPIC, HALF_OP_TOPIC, CHECK_MAX_TIME_TOPIC, SELF_TEST_TOPIC, OFFSET_MOVED_TOPIC];
+const NO_SEND: [&str; 7] =
+    [SCHEDULE_TOPIC, TIMER_TOPIC, HALF_TOPIC, HALF_OP_TOPIC, CHECK_MAX_TIME_TOPIC, SELF_TEST_TOPIC, OFFSET_MOVED_TOPIC];
 const SYSTEM: [&str; 3] = [DEFAULT_TOPIC, TRACE_TOPIC, BENCHMARK_TOPIC];
 
 /// A name cannot be used. The text says what is wrong with it.

@@ -46,7 +46,7 @@ fn check(message: &Message, topic: &str) -> Result<(), SendError> {
     if message.topic != topic {
         return refuse(&format!("has one topic: '{topic}' and '{}' need a batch each", message.topic));
     }
-    if message.delay_level > 0 {
+    if message.delay_level > 0 || message.when.is_some() {
         return refuse("cannot be delayed: send delayed messages one by one");
     }
     if message.sharding_key.is_some() {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use orbitmq_common::message::message::MessageError;
+use orbitmq_common::message::recall::HandleError;
 use orbitmq_common::name::NameError;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::route::finder::RouteError;
@@ -100,6 +101,35 @@ pub enum SendError {
     /// The producer was closed.
     #[error("the producer is closed")]
     Closed,
+}
+
+/// A message was not taken back, or not surely.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RecallError {
+    /// The text is no handle.
+    #[error(transparent)]
+    Handle(#[from] HandleError),
+    /// The broker refused, and would again: the message is due, most often.
+    #[error("broker {broker} does not take the message back, code {code} ({}): {remark}", response::name(*code).unwrap_or("unknown"))]
+    Refused {
+        /// Name of the broker.
+        broker: String,
+        /// The code.
+        code: i32,
+        /// What the broker said.
+        remark: String,
+    },
+    /// The broker that has the message could not be reached in time, or did not answer: whether the message is taken back is not
+    /// known. Asking again does no harm.
+    #[error("broker {broker} did not take the message back within {elapsed:?}: {cause}")]
+    Failed {
+        /// Name of the broker.
+        broker: String,
+        /// Time spent.
+        elapsed: Duration,
+        /// What was the matter last.
+        cause: String,
+    },
 }
 
 fn first(receipts: &[SendReceipt]) -> Option<&SendReceipt> {

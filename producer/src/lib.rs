@@ -19,6 +19,8 @@
 //! - The queue: in turn by default, the same one for the same [`Message::sharding_key`], a given one
 //!   ([`Producer::send_to`]), or any [`Choose`] of your own ([`Producer::send_by`]).
 //!   While the broker of a key's queue is gone, the key's messages go to another queue.
+//! - When: at once by default, at [`Message::deliver_at`], or [`Message::deliver_after`] a while. Until then the
+//!   message can be taken back with [`Producer::recall`] and [`SendReceipt::recall_handle`].
 //! - [`Producer::send_batch`] sends many messages of a topic in few requests.
 //! - [`Producer::request`] waits for the reply of whoever consumes the message.
 //! - In a transaction: [`TransactionProducer::send_in_transaction`] delivers the message if and only if local work succeeds.
@@ -65,6 +67,7 @@ mod heartbeat;
 mod notices;
 pub mod producer;
 mod questions;
+mod recall;
 pub mod receipt;
 mod replies;
 pub mod request;
@@ -73,7 +76,7 @@ pub mod transaction;
 
 pub use choose::Choose;
 pub use config::ProducerBuilder;
-pub use error::{BatchError, BuildError, SendError};
+pub use error::{BatchError, BuildError, RecallError, SendError};
 pub use orbitmq_common::message::message::{Message, StoredMessage};
 pub use orbitmq_common::route::table::Queue;
 pub use producer::Producer;

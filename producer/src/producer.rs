@@ -23,10 +23,11 @@ use crate::avoid::Avoided;
 use crate::batch;
 use crate::choose::{Choice, Choose};
 use crate::config::{Config, ProducerBuilder};
-use crate::error::{BatchError, BuildError, SendError};
+use crate::error::{BatchError, BuildError, RecallError, SendError};
 use crate::heartbeat;
 use crate::notices::Notices;
 use crate::questions::Questions;
+use crate::recall;
 use crate::receipt::{Pending, SendReceipt};
 use crate::send::{Parcel, Room, Sending};
 
@@ -221,6 +222,16 @@ impl Producer {
             }
         }
         Ok(sent)
+    }
+
+    /// Takes a message back that is not due yet: once this returns it is never delivered. Returns its id. Asking again does no
+    /// harm.
+    ///
+    /// # Errors
+    /// See [`RecallError`].
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn recall(&self, handle: &str) -> Result<String, RecallError> {
+        recall::run(&self.shared, handle).await
     }
 
     /// Takes no more messages, waits for the answers still due (at most 15 s), and tells the brokers good-bye.

@@ -50,6 +50,7 @@ impl Questions {
             broker: fields.broker_name.map(Cow::into_owned).unwrap_or_default(),
             queue_id: i32::try_from(message.queue_id).unwrap_or(0),
             queue_offset: fields.tran_state_table_offset,
+            recall_handle: None,
         };
         let (physical, group, encoding) = (fields.commit_log_offset, self.group.clone(), frame.encoding);
         let (peer, check) = (Arc::clone(peer), Arc::clone(&self.check));

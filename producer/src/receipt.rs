@@ -58,6 +58,9 @@ pub struct SendReceipt {
     pub queue_id: i32,
     /// Its position in the queue.
     pub queue_offset: i64,
+    /// Takes the message back before it is due, see [`crate::Producer::recall`]; `None`: it was delivered at once, or its broker
+    /// takes nothing back.
+    pub recall_handle: Option<String>,
 }
 
 /// A send that was started; await it for its receipt. Dropping it gives up the receipt, not the send.

@@ -260,6 +260,7 @@ impl Sending {
             broker: queue.broker.as_ref().to_owned(),
             queue_id: stored.queue_id,
             queue_offset: stored.queue_offset.saturating_add(index),
+            recall_handle: stored.recall_handle.as_deref().map(str::to_owned),
         });
         Ok(receipts.collect())
     }
@@ -371,7 +372,7 @@ impl Sending {
 }
 
 /// Whether a broker refuses because it is not the master, or not surely: the next route names another one.
-fn is_about_mastership(remark: &str) -> bool {
+pub(crate) fn is_about_mastership(remark: &str) -> bool {
     let remark = remark.to_ascii_lowercase();
     ["master", "slave", "lease", "epoch"].iter().any(|word| remark.contains(word))
 }

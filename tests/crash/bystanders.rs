@@ -174,7 +174,7 @@ impl Creator {
     }
 }
 
-/// Sends messages of delay level 1, which come due while brokers die.
+/// Sends messages of delay level 1 and messages for a time of their own in turn, which come due while brokers die.
 pub struct Delayer {
     ledger: Arc<Ledger>,
     rounds: u32,
@@ -190,7 +190,11 @@ struct Delay {
 impl AsyncStep for Delay {
     async fn once(&mut self) -> bool {
         let queue = fastrand::i32(0..QUEUES);
-        let (id, message) = self.ledger.next(self.sender, &Arc::from(DELAYED), queue, 100, 1);
+        let by_level = fastrand::bool();
+        let (id, mut message) = self.ledger.next(self.sender, &Arc::from(DELAYED), queue, 100, u32::from(by_level));
+        if !by_level {
+            message.properties.push_str(&format!("TIMER_DELAY_MS\u{1}{}\u{2}", fastrand::u32(1..1_500)));
+        }
         let sent = self.session.send(DELAYED, queue, &[message]).await;
         went_on(sent.map(|receipt| self.ledger.stored(&[id], &receipt)))
     }

@@ -28,8 +28,9 @@ public final class Exchange {
     static final String PLAIN = "exchange-plain";
     static final String WIDE = "exchange-wide";
     static final String DELAYED = "exchange-delayed";
+    static final String TIMED = "exchange-timed";
     static final String GROUP = "exchange-group";
-    static final List<String> TOPICS = List.of(PLAIN, WIDE, DELAYED, "%RETRY%" + GROUP, "%DLQ%" + GROUP);
+    static final List<String> TOPICS = List.of(PLAIN, WIDE, DELAYED, TIMED, "%RETRY%" + GROUP, "%DLQ%" + GROUP);
     static final int MESSAGES = 300;
 
     static String nameserver;
@@ -55,6 +56,7 @@ public final class Exchange {
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(PLAIN, 2, 2));
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(WIDE, 5, 8));
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(DELAYED, 1, 1));
+        admin.createAndUpdateTopicConfig(broker, new TopicConfig(TIMED, 1, 1));
         DefaultMQProducer producer = new DefaultMQProducer("exchange-producer");
         producer.setNamesrvAddr(nameserver);
         producer.start();
@@ -74,6 +76,9 @@ public final class Exchange {
             Message message = new Message(DELAYED, "Tag", round + "-delayed-" + i, utf8("delayed " + i));
             message.setDelayTimeLevel(2);
             producer.send(message);
+            Message timed = new Message(TIMED, "Tag", round + "-timed-" + i, utf8("timed " + i));
+            timed.setDelayTimeMs(500 + 2500 * i);
+            producer.send(timed);
         }
         producer.shutdown();
     }
@@ -127,16 +132,21 @@ public final class Exchange {
         long deadline = System.nanoTime() + 30_000_000_000L;
         while (true) {
             try {
-                if (count(DELAYED) >= delayed) {
+                if (count(DELAYED) >= delayed && count(TIMED) >= delayed) {
                     break;
                 }
             } catch (Exception notRouted) {
                 Thread.sleep(50);
             }
             if (System.nanoTime() > deadline) {
-                throw new IllegalStateException("delayed messages: " + count(DELAYED) + " of " + delayed + " after 30 s");
+                throw new IllegalStateException("delayed messages: " + count(DELAYED) + ", timed: " + count(TIMED) + " of " + delayed + " after 30 s");
             }
             Thread.sleep(50);
+        }
+        // What is delivered a second time comes soon after the first.
+        Thread.sleep(3000);
+        if (count(DELAYED) != delayed || count(TIMED) != delayed) {
+            throw new IllegalStateException("delayed messages: " + count(DELAYED) + ", timed: " + count(TIMED) + " where " + delayed + " were sent");
         }
         var configs = new TreeMap<>(admin.getAllTopicConfig(broker, 5000).getTopicConfigTable());
         for (String topic : TOPICS) {

@@ -8,6 +8,7 @@ pub mod metadata;
 pub mod offset;
 pub mod pull;
 pub mod query;
+pub mod recall;
 pub mod relay;
 pub mod reply;
 pub mod resume_check;

@@ -16,8 +16,11 @@ use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::send::{SendRequest, SendRequestV2, SendResponse};
 
 use crate::broker::Broker;
+use crate::meta::topics::now_ms;
 use crate::refusal::Refusal;
 use crate::store::tail::Appended;
+use crate::timer::recall;
+use crate::timer::wish::Wish;
 
 mod half;
 
@@ -38,6 +41,7 @@ pub fn call(broker: &Arc<Broker>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
         transaction_id: stored.unique_key.map(Cow::Owned),
         region: Some(REGION.into()),
         trace_on: Some(true),
+        recall_handle: stored.recall_handle.map(Cow::Owned),
         ..SendResponse::default()
     });
     if !stored.wait {
@@ -57,6 +61,8 @@ struct Stored {
     /// Offset ids, joined by commas.
     ids: String,
     unique_key: Option<String>,
+    /// Takes back a message that waits for its time.
+    recall_handle: Option<String>,
     queue: i32,
     /// Offset of the first message.
     offset: i64,
@@ -157,23 +163,25 @@ struct Place<'a> {
     queue: i32,
     /// The delay level it waits for before it gets there; 0: none.
     delay: u32,
+    /// The time it waits for, ms since the epoch.
+    due: Option<i64>,
 }
 
 fn place<'a>(
     broker: &Broker,
     header: &'a SendRequest<'_>,
     config: &TopicConfig,
-    delay: u32,
+    wishes: &Wishes,
 ) -> Result<Place<'a>, Refusal> {
     if let Some(group) = header.topic.strip_prefix(name::RETRY_PREFIX)
         && is_dead(broker, group, header)
     {
         let topic = name::dead_letter_topic(group);
         broker.topics.ensure(&topic, || TopicConfig::new(topic.clone(), 1, perm::READ | perm::WRITE));
-        return Ok(Place { topic: topic.into(), queue: 0, delay: 0 });
+        return Ok(Place { topic: topic.into(), queue: 0, delay: 0, due: None });
     }
     let queue = if header.queue_id < 0 { fastrand::i32(0..config.write_queue_nums.max(1)) } else { header.queue_id };
-    Ok(Place { topic: Cow::Borrowed(header.topic.as_ref()), queue, delay })
+    Ok(Place { topic: Cow::Borrowed(header.topic.as_ref()), queue, delay: wishes.delay, due: wishes.due })
 }
 
 /// Whether a message given back by its consumer has been given back often enough.
@@ -188,6 +196,8 @@ fn is_dead(broker: &Broker, group: &str, header: &SendRequest<'_>) -> bool {
 struct Wishes {
     unique_key: Option<String>,
     delay: u32,
+    /// When it is due, ms since the epoch; `None`: at once, or as the delay level says.
+    due: Option<i64>,
     no_wait: bool,
     /// Whether it is half of a transaction.
     half: bool,
@@ -202,7 +212,7 @@ fn store_single(
 ) -> Result<Stored, Refusal> {
     let given = header.properties.as_deref().unwrap_or_default();
     let (mut properties, wishes) = read_properties(broker, given)?;
-    let place = place(broker, header, config, wishes.delay)?;
+    let place = place(broker, header, config, &wishes)?;
     push(&mut properties, property::MSG_REGION, REGION);
     push(&mut properties, property::TRACE_ON, "true");
     push(&mut properties, property::CLUSTER, &broker.config.cluster);
@@ -210,9 +220,14 @@ fn store_single(
     if wishes.half && (header.reconsume_times.unwrap_or(0) <= 0 || wishes.delay == 0) {
         return half::store(broker, peer, frame, header, &place, properties, wishes);
     }
-    let (topic, queue) = if place.delay > 0 {
+    if place.delay > 0 || place.due.is_some() {
         push(&mut properties, property::REAL_TOPIC, &place.topic);
         push(&mut properties, property::REAL_QUEUE_ID, &place.queue.to_string());
+    }
+    let (topic, queue) = if let Some(due) = place.due {
+        push(&mut properties, property::TIMER_OUT_MS, &due.to_string());
+        (name::TIMER_TOPIC, 0)
+    } else if place.delay > 0 {
         push(&mut properties, property::DELAY, &place.delay.to_string());
         (name::SCHEDULE_TOPIC, place.delay - 1)
     } else {
@@ -222,6 +237,7 @@ fn store_single(
     let appended = broker.store.append(&record)?;
     Ok(Stored {
         ids: id::offset_id(broker.address, appended.physical_offset),
+        recall_handle: recall::handle(broker, &place.topic, place.due, wishes.unique_key.as_deref()),
         unique_key: wishes.unique_key,
         queue: place.queue,
         offset: offset_of(&appended),
@@ -247,7 +263,7 @@ fn store_batch(
     for entry in batch::decode(&frame.body) {
         let entry = entry.map_err(|error| illegal(format!("the batch does not parse: {error}")))?;
         let (properties, wishes) = read_properties(broker, entry.properties)?;
-        if wishes.delay > 0 {
+        if wishes.delay > 0 || wishes.due.is_some() {
             return Err(illegal("a batch cannot hold delayed messages; send them one by one".to_owned()));
         }
         if wishes.half {
@@ -258,7 +274,7 @@ fn store_batch(
     if parts.is_empty() {
         return Err(illegal("the batch holds no message".to_owned()));
     }
-    let place = place(broker, header, config, 0)?;
+    let place = place(broker, header, config, &Wishes::default())?;
     let queue = u32::try_from(place.queue).unwrap_or(0);
     let records: Vec<NewRecord<'_>> = parts
         .iter()
@@ -277,7 +293,7 @@ fn store_batch(
         (Some(first), Some(last)) => (offset_of(first), last.end),
         _ => (0, 0),
     };
-    Ok(Stored { ids, unique_key, queue: place.queue, offset, end, wait })
+    Ok(Stored { ids, unique_key, recall_handle: None, queue: place.queue, offset, end, wait })
 }
 
 fn offset_of(appended: &Appended) -> i64 {
@@ -319,6 +335,7 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
 fn read_properties(broker: &Broker, given: &str) -> Result<(String, Wishes), Refusal> {
     let mut out = String::with_capacity(given.len() + 160);
     let mut wishes = Wishes::default();
+    let mut timer = Wish::default();
     for (name, value) in property::iter(given) {
         match name {
             property::UNIQ_KEY => wishes.unique_key = Some(value.to_owned()),
@@ -330,13 +347,23 @@ fn read_properties(broker: &Broker, given: &str) -> Result<(String, Wishes), Ref
             property::REAL_TOPIC | property::REAL_QUEUE_ID | property::POP_CK => continue,
             property::MSG_REGION | property::TRACE_ON | property::CLUSTER | property::CRC32 => continue,
             property::TRANSACTION_PREPARED => wishes.half = value.eq_ignore_ascii_case("true"),
-            property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS | property::TIMER_DELIVER_MS => {
-                return Err(not_yet("messages for any time", "use a delay level"));
+            property::TIMER_OUT_MS | property::TIMER_ROLL_TIMES => {
+                timer.note(name, value);
+                continue;
             }
+            property::TIMER_DEL_UNIQKEY => {
+                let remark = "a message is taken back with RECALL_MESSAGE (370), not by sending another one";
+                return Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
+            }
+            _ if timer.note(name, value) => {}
             _ if name.starts_with(property::TRANSIENT_PREFIX) => continue,
             _ => {}
         }
         push(&mut out, name, value);
+    }
+    // A delay level counts before a time.
+    if wishes.delay == 0 {
+        wishes.due = due(broker, timer)?;
     }
     if wishes.unique_key.is_none() {
         let key = broker.ids.next_id();
@@ -346,8 +373,16 @@ fn read_properties(broker: &Broker, given: &str) -> Result<(String, Wishes), Ref
     Ok((out, wishes))
 }
 
-fn not_yet(what: &str, instead: &str) -> Refusal {
-    Refusal::new(response::MESSAGE_ILLEGAL, format!("{what} are not there yet in this broker; {instead}"))
+fn due(broker: &Broker, timer: Wish<'_>) -> Result<Option<i64>, Refusal> {
+    let settings = &broker.config.timers;
+    let due = timer.due(now_ms(), settings.max_delay);
+    match due.map_err(|error| Refusal::new(response::MESSAGE_ILLEGAL, error.to_string()))? {
+        Some(_) if !settings.enabled => {
+            let remark = "this broker takes no messages for a time of their own (timers = false); use a delay level";
+            Err(Refusal::new(response::MESSAGE_ILLEGAL, remark))
+        }
+        due => Ok(due),
+    }
 }
 
 /// Levels beyond the last one mean the last one.

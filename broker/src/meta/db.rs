@@ -37,6 +37,8 @@ pub enum Tree {
     Offsets,
     /// How far each delay level was delivered.
     Delay,
+    /// How far timer messages were delivered.
+    Timers,
     /// Offsets that an administrator set and the group has yet to follow; keys as of [`Self::Offsets`].
     Resets,
     /// Deleted topics, with the log offset up to which their messages are gone.
@@ -53,12 +55,13 @@ pub enum Tree {
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Deletions,
         Self::Topics,
         Self::Groups,
         Self::Offsets,
         Self::Delay,
+        Self::Timers,
         Self::Resets,
         Self::Epochs,
         Self::About,
@@ -86,6 +89,7 @@ impl Tree {
             Self::Groups => "groups",
             Self::Offsets => "offsets",
             Self::Delay => "delay",
+            Self::Timers => "timers",
             Self::Resets => "resets",
             Self::Deletions => "deletions",
             Self::Epochs => "epochs",

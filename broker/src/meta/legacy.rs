@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::meta::db::{Db, DbError, Tree};
 use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
+use crate::meta::marks::{Mark, Marks};
 use crate::meta::offsets::Offsets;
 use crate::meta::topics::Topics;
 
@@ -22,6 +23,8 @@ const TOPICS: &str = "topics.json";
 const GROUPS: &str = "subscriptionGroup.json";
 const OFFSETS: &str = "consumerOffset.json";
 const DELAY: &str = "delayOffset.json";
+/// How far RocketMQ's timers were delivered; binary.
+const TIMERS: &str = "timercheck";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +54,8 @@ pub struct Legacy<'a> {
     pub offsets: &'a Offsets,
     /// Delay levels.
     pub delay: &'a Progress,
+    /// Timers.
+    pub marks: &'a Marks,
 }
 
 impl Legacy<'_> {
@@ -87,7 +92,20 @@ impl Legacy<'_> {
                 self.delay.set(level, offset);
             }
         }
+        if let Some(mark) = self.unknown(&known, TIMERS).and_then(|content| Mark::of_rocketmq(&content)) {
+            self.marks.replace(mark);
+        }
         Ok(())
+    }
+
+    /// Content of a file that we did not write ourselves, nor have taken over before.
+    fn unknown(&self, known: &BTreeMap<Vec<u8>, Vec<u8>>, file: &str) -> Option<Vec<u8>> {
+        let content = fs::read(self.path(file)).ok()?;
+        let mark = crc32fast::hash(&content).to_be_bytes().to_vec();
+        (known.get(file.as_bytes()) != Some(&mark)).then(|| {
+            self.db.put(Tree::About, file.as_bytes().to_vec(), mark);
+            content
+        })
     }
 
     fn read<T: DeserializeOwned>(&self, known: &BTreeMap<Vec<u8>, Vec<u8>>, file: &str) -> Option<T> {
@@ -110,26 +128,30 @@ impl Legacy<'_> {
         }
     }
 
-    /// Writes the files for a broker of RocketMQ's that may go on here.
+    /// Writes the files for a broker of RocketMQ's that may go on here, `timers` among them if there is something to tell of those.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn export(&self) -> io::Result<()> {
+    pub fn export(&self, timers: Option<&[u8]>) -> io::Result<()> {
         fs::create_dir_all(self.dir.join("config"))?;
         self.write(TOPICS, &self.topics.snapshot())?;
         self.write(GROUPS, &self.groups.snapshot())?;
         self.write(OFFSETS, &OffsetFile { offset_table: self.offsets.snapshot() })?;
-        self.write(DELAY, &DelayFile { offset_table: self.delay.snapshot() })
+        self.write(DELAY, &DelayFile { offset_table: self.delay.snapshot() })?;
+        timers.map_or(Ok(()), |content| self.write_bytes(TIMERS, content))
     }
 
     fn write<T: Serialize>(&self, file: &str, content: &T) -> io::Result<()> {
-        let content = serde_json::to_vec_pretty(content)?;
+        self.write_bytes(file, &serde_json::to_vec_pretty(content)?)
+    }
+
+    fn write_bytes(&self, file: &str, content: &[u8]) -> io::Result<()> {
         let (path, fresh) = (self.path(file), self.path(&format!("{file}.new")));
         let mut out = File::create(&fresh)?;
-        out.write_all(&content)?;
+        out.write_all(content)?;
         out.sync_all()?;
         fs::rename(&fresh, &path)?;
-        self.db.put(Tree::About, file.as_bytes().to_vec(), crc32fast::hash(&content).to_be_bytes().to_vec());
+        self.db.put(Tree::About, file.as_bytes().to_vec(), crc32fast::hash(content).to_be_bytes().to_vec());
         Ok(())
     }
 }

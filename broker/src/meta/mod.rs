@@ -9,6 +9,7 @@ pub mod groups;
 pub mod kept;
 pub mod legacy;
 pub mod levels;
+pub mod marks;
 pub mod offsets;
 pub mod resets;
 pub mod rows;

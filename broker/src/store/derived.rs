@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hashbrown::{HashMap, HashSet};
 use orbitmq_common::message::record::RecordView;
 use orbitmq_common::message::{property, sysflag};
+use orbitmq_common::name::TIMER_TOPIC;
 use parking_lot::{Mutex, RwLock};
 
+use crate::store::due::Due;
 use crate::store::entry::QueueEntry;
 use crate::store::files::{FileKey, Files};
 use crate::store::index::{Index, IndexMark};
@@ -134,6 +136,9 @@ impl Derived {
         {
             let delay = self.delays.get(level.min(self.delays.len()) - 1).copied().unwrap_or(1_000);
             return record.store_timestamp.saturating_add(delay);
+        }
+        if record.topic == TIMER_TOPIC {
+            return Due::of(record).map_or(0, Due::encode);
         }
         wanted.tag.filter(|tag| !tag.is_empty()).map_or(0, property::tag_hash)
     }

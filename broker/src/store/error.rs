@@ -148,6 +148,13 @@ pub enum AppendError {
     Closed,
 }
 
+impl AppendError {
+    /// Whether it is the record that cannot be stored, now or later.
+    pub fn is_of_the_record(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::IllegalTopic { .. } | Self::MixedBatch | Self::IllegalRecord(_))
+    }
+}
+
 /// Why bytes of a master's log are not taken; nothing of them is stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CopyError {

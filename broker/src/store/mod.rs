@@ -11,10 +11,13 @@ pub mod checkpoint;
 pub mod copy;
 pub mod deletion;
 pub mod derived;
+pub mod due;
 pub mod entry;
 pub mod error;
 pub mod files;
 pub mod flush;
+pub mod follow;
+pub mod held;
 pub mod identity;
 pub mod index;
 pub mod io;
@@ -50,6 +53,7 @@ use orbitmq_common::message::record::{NewRecord, RecordView, checksum};
 use parking_lot::Mutex;
 
 use crate::store::error::{AppendError, CloseError, CopyError, OpenError, Poisoned, ReadError};
+use crate::store::follow::Follower;
 use crate::store::open::Threads;
 use crate::store::options::Options;
 use crate::store::read::{Accept, Read, ReadLimit, ReadStatus};
@@ -279,24 +283,12 @@ impl Store {
 
     /// Resolves when a queue, which need not exist yet, has a message beyond an offset: when its end is greater.
     pub fn wait(&self, topic: &str, queue_id: u32, beyond: i64) -> impl Future<Output = ()> + Send + use<> {
-        let derived = Arc::clone(&self.shared.derived);
-        let topic: Arc<str> = Arc::from(topic);
-        async move {
-            // Looked up anew after every wake: the topic may have been deleted and made again.
-            loop {
-                let created = Arc::clone(derived.queues.created()).notified_owned();
-                let Some(queue) = derived.queues.get(&topic, queue_id) else {
-                    created.await;
-                    continue;
-                };
-                let news = Arc::clone(queue.news()).notified_owned();
-                if queue.max().cast_signed() > beyond {
-                    return;
-                }
-                drop(queue);
-                news.await;
-            }
-        }
+        follow::grown(Arc::clone(&self.shared.derived), Arc::from(topic), queue_id, beyond)
+    }
+
+    /// For those who follow the log or a queue without handing out its messages.
+    pub fn follower(&self) -> Follower {
+        Follower::new(Arc::clone(&self.shared))
     }
 
     /// Numbers of a topic's queues that ever had a message.

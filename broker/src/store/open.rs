@@ -12,6 +12,7 @@ use crate::store::bell::Bell;
 use crate::store::builder::Builder;
 use crate::store::error::{CloseError, OpenError};
 use crate::store::flush::{BackgroundFlush, Flusher, flush_or_poison};
+use crate::store::held::Held;
 use crate::store::keeper::{Keeper, make_checkpoint};
 use crate::store::lock::DirLock;
 use crate::store::log::{CommitLog, Recovered};
@@ -72,6 +73,7 @@ pub fn open(options: Options) -> Result<(Arc<Shared>, Threads), OpenError> {
         builder: Arc::clone(&builder),
         hand: Mutex::default(),
     });
+    let held = Held::new(options.hold_from);
     let shared = Arc::new(Shared {
         options,
         log,
@@ -80,6 +82,7 @@ pub fn open(options: Options) -> Result<(Arc<Shared>, Threads), OpenError> {
         builder,
         repair: Repair::default(),
         chores: Mutex::new(()),
+        held,
         counters,
         checked_from: opened.checked_from,
     });

@@ -75,6 +75,8 @@ pub struct Options {
     pub checkpoint_every: Duration,
     /// What is deleted when.
     pub retention: Retention,
+    /// Log offset from which on retention deletes nothing at first; see [`crate::store::held`].
+    pub hold_from: u64,
     /// Delay of each level, from level 1 on.
     pub delay_levels: Vec<Duration>,
     /// What a hole in the log does to opening.
@@ -112,6 +114,7 @@ impl Options {
                 max_bytes: None,
                 check_every: Duration::from_secs(10),
             },
+            hold_from: u64::MAX,
             delay_levels: DELAY_SECONDS.into_iter().map(Duration::from_secs).collect(),
             on_hole: OnHole::Refuse,
             io: Arc::new(Disk),

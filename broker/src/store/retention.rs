@@ -4,6 +4,7 @@ use std::io;
 
 use orbitmq_common::message::entry::{Entry, next_entry};
 
+use crate::store::held::Wanted;
 use crate::store::queue_files;
 use crate::store::segment::Segment;
 use crate::store::shared::Shared;
@@ -28,6 +29,9 @@ pub fn expire(shared: &Shared) -> io::Result<usize> {
         // The youngest message of a segment is older than the first of the next.
         let too_old = oldest.is_some_and(|oldest| begin_time(shared, second).is_some_and(|time| time < oldest));
         if !too_much && !too_old {
+            break;
+        }
+        if !shared.held.lets_go(Wanted { upto: second.base(), too_old }) {
             break;
         }
         tracing::info!(segment = %first.path().display(), too_old, too_much, "a segment is deleted by retention");

@@ -11,6 +11,7 @@ use crate::store::derived::Derived;
 use crate::store::entry::QueueEntry;
 use crate::store::error::ReadError;
 use crate::store::flush::Flusher;
+use crate::store::held::Held;
 use crate::store::log::CommitLog;
 use crate::store::options::Options;
 use crate::store::queue::Queue;
@@ -34,6 +35,8 @@ pub struct Shared {
     pub repair: Repair,
     /// Held while queues, index and checkpoint are written.
     pub chores: Mutex<()>,
+    /// What retention has to spare.
+    pub held: Held,
     /// Counts.
     pub counters: Arc<Counters>,
     /// Records before this log offset were not checked by this process.

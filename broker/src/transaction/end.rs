@@ -188,7 +188,7 @@ impl Transactions {
         let note = half::note(&body, now, ground.host);
         let end = match outcome {
             Outcome::Commit => {
-                let place = half.place(ground.levels)?;
+                let place = half.place(ground.levels, now)?;
                 self.append(ground, offset, Some(half.committed(&place, ground.host)), note)?
             }
             Outcome::Rollback => self.append(ground, offset, None, note)?,
@@ -256,7 +256,7 @@ pub fn became(ground: Ground<'_>, half: &Half<'_>) -> Result<Option<Became>, Pro
     let own = i64::try_from(half.record.physical_offset).unwrap_or(-1);
     // The same message sent again, or written anew by RocketMQ's broker to ask, keeps the time of its birth.
     let born = half.record.born_timestamp;
-    let place = half.place(ground.levels)?;
+    let place = half.place(ground.levels, now_ms())?;
     let is_end = |copy: &RecordView<'_>| {
         sysflag::transaction(copy.sys_flag) == sysflag::TRANSACTION_COMMIT
             && (copy.prepared_offset == own || copy.born_timestamp == born)

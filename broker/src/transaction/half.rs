@@ -7,6 +7,8 @@ use orbitmq_common::message::record::{self, NewRecord, RecordError, RecordView};
 use orbitmq_common::message::sysflag;
 use orbitmq_common::name;
 
+use crate::timer::wish::Wish;
+
 /// Tag of a note that half messages have ended; stands on the disk, as RocketMQ's brokers read it.
 const ENDED: &str = "TAGS\u{1}d\u{2}";
 /// Between the offsets in a note's body, and behind the last.
@@ -67,24 +69,28 @@ impl<'a> Half<'a> {
         immunity(self.record.properties)
     }
 
-    /// Where its message goes when it is committed; one that asks for a delay waits for that first.
+    /// Where its message goes when it is committed; one that asks for a delay or a time waits for that first. `now`: ms since the epoch.
     ///
     /// # Errors
     /// A property cannot be written.
-    pub fn place(&self, levels: usize) -> Result<Place, PropertyError> {
+    pub fn place(&self, levels: usize, now: i64) -> Result<Place, PropertyError> {
         let mut properties = Properties::parse(self.record.properties);
         for gone in [property::TRANSACTION_PREPARED, property::REAL_TOPIC, property::REAL_QUEUE_ID, property::CRC32] {
             properties.remove(gone);
         }
         let level = properties.get(property::DELAY).and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
-        let Some(slot) = level.min(levels).checked_sub(1) else {
+        let (topic, queue) = if let Some(slot) = level.min(levels).checked_sub(1) {
+            (name::SCHEDULE_TOPIC, u32::try_from(slot).unwrap_or(0))
+        } else if let Some(due) = due(properties.as_str(), now) {
+            properties.set(property::TIMER_OUT_MS, &due.to_string())?;
+            (name::TIMER_TOPIC, 0)
+        } else {
             let (topic, queue) = (self.topic.to_owned(), self.queue);
             return Ok(Place { topic, queue, properties: properties.into_text() });
         };
         properties.set(property::REAL_TOPIC, self.topic)?;
         properties.set(property::REAL_QUEUE_ID, &self.queue.to_string())?;
-        let queue = u32::try_from(slot).unwrap_or(0);
-        Ok(Place { topic: name::SCHEDULE_TOPIC.to_owned(), queue, properties: properties.into_text() })
+        Ok(Place { topic: topic.to_owned(), queue, properties: properties.into_text() })
     }
 
     /// The message that it becomes when it is committed.
@@ -139,6 +145,15 @@ impl<'a> Half<'a> {
         record::seal(&mut bytes, record.queue_offset, record.physical_offset, record.store_timestamp)?;
         Ok(bytes)
     }
+}
+
+/// When a message is due that names a time; what cannot be met was refused when it was sent.
+fn due(properties: &str, now: i64) -> Option<i64> {
+    let mut wish = Wish::default();
+    for (name, value) in property::iter(properties) {
+        wish.note(name, value);
+    }
+    wish.due(now, None).ok().flatten()
 }
 
 /// Time for which a producer asks to be left alone, ms.

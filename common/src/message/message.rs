@@ -1,6 +1,7 @@
 //! Messages as users see them: one to send and one that was received.
 
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -9,6 +10,15 @@ use crate::message::entry::{Entry, next_entry};
 use crate::message::id;
 use crate::message::property::{self, Properties, PropertyError};
 use crate::message::record::{RecordError, RecordView};
+
+/// When a message is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// At a time; at once if it is over.
+    At(SystemTime),
+    /// So long after its broker got it, by the broker's clock.
+    After(Duration),
+}
 
 /// A message to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +35,8 @@ pub struct Message {
     pub sharding_key: Option<String>,
     /// Delay level 1 to 18; 0 delivers at once.
     pub delay_level: u8,
+    /// When to deliver it, to the millisecond; a delay level counts before it.
+    pub when: Option<When>,
     /// A number of the user's own.
     pub flag: i32,
     /// Further properties.
@@ -72,6 +84,20 @@ impl Message {
         self
     }
 
+    /// Has the message delivered at a time: years ahead, if the broker allows it.
+    #[must_use]
+    pub fn deliver_at(mut self, time: SystemTime) -> Self {
+        self.when = Some(When::At(time));
+        self
+    }
+
+    /// Has the message delivered so long after its broker got it.
+    #[must_use]
+    pub fn deliver_after(mut self, delay: Duration) -> Self {
+        self.when = Some(When::After(delay));
+        self
+    }
+
     /// Sets the user's flag.
     #[must_use]
     pub fn flag(mut self, flag: i32) -> Self {
@@ -102,6 +128,17 @@ impl Message {
         }
         if self.delay_level > 0 {
             properties.push(property::DELAY, &self.delay_level.to_string())?;
+        }
+        match self.when {
+            // A time before 1970 is over.
+            Some(When::At(time)) => {
+                let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+                properties.push(property::TIMER_DELIVER_MS, &since.as_millis().to_string())?;
+            }
+            Some(When::After(delay)) => {
+                properties.push(property::TIMER_DELAY_MS, &delay.as_millis().to_string())?;
+            }
+            None => {}
         }
         Ok(properties)
     }

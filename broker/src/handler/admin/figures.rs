@@ -8,6 +8,7 @@ use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::{Frame, VERSION};
 
 use crate::broker::Broker;
+use crate::handler::admin::timers;
 use crate::meta::topics::now_ms;
 use crate::store::options::Flush;
 
@@ -74,6 +75,9 @@ pub fn runtime(broker: &Broker, frame: &Frame) -> Frame {
         let shown =
             conflicts.iter().take(SHOWN_CONFLICTS).map(|(group, conflict)| format!("group '{group}': {conflict}"));
         put("subscriptionConflicts", shown.collect::<Vec<_>>().join("; "));
+    }
+    for (key, value) in timers::figures(broker) {
+        put(key, value);
     }
     put("poisoned", stats.poisoned.as_deref().unwrap_or_default().to_owned());
     put("diskFull", stats.disk_full.to_string());

@@ -4,4 +4,5 @@ pub mod figures;
 pub mod group;
 pub mod progress;
 pub mod replication;
+pub mod timers;
 pub mod topic;

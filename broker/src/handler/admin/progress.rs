@@ -1,4 +1,4 @@
-//! How far groups have come: figures (208), reset by time or to a value (222), and what slaves of RocketMQ's copy (43, 45, 60, 61,
+//! How far groups have come: figures (208), reset by time or to a value (222), and what slaves of RocketMQ's copy (43, 45,
 //! 402).
 
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use serde_json::json;
 
 use crate::broker::Broker;
 use crate::handler::admin::topic::message_queue;
-use crate::meta::topics::now_ms;
 use crate::refusal::Refusal;
 use crate::replica::metadata::settle;
 use crate::store::search::Boundary;
@@ -70,21 +69,6 @@ pub fn all(broker: &Broker, frame: &Frame) -> Frame {
 pub fn delay(broker: &Broker, frame: &Frame) -> Frame {
     let table = OffsetTable { data_version: version(broker), offset_table: broker.delay.snapshot() };
     frame.answer(response::SUCCESS).with_json(&table)
-}
-
-/// GET_TIMER_CHECK_POINT (60): there are no timers; seven numbers of eight bytes, the first of them the time up to which all are read.
-pub fn timer_checkpoint(frame: &Frame) -> Frame {
-    let mut body = [0; 56];
-    if let Some(time) = body.first_chunk_mut() {
-        *time = now_ms().to_be_bytes();
-    }
-    frame.answer(response::SUCCESS).with_body(body.to_vec())
-}
-
-/// GET_TIMER_METRICS (61): there are no timers.
-pub fn timer_metrics(frame: &Frame) -> Frame {
-    let body = json!({"dataVersion": DataVersion::default(), "timingCount": {}});
-    frame.answer(response::SUCCESS).with_json(&body)
 }
 
 /// GET_ALL_MESSAGE_REQUEST_MODE (402): every group pulls.

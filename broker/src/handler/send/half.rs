@@ -45,6 +45,7 @@ pub(super) fn store(
     Ok(Stored {
         ids: id::offset_id(broker.address, appended.physical_offset),
         unique_key: wishes.unique_key,
+        recall_handle: None,
         queue: place.queue,
         offset: offset_of(&appended),
         end: appended.end,

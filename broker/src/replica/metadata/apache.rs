@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{DEADLINE, FollowError, accepted, take_page};
 use crate::broker::Broker;
 use crate::meta::db::Tree;
+use crate::meta::marks::Mark;
 use crate::meta::{levels, offsets};
 
 /// Answers to 43 and 45: a number by key.
@@ -50,6 +51,11 @@ impl Copied {
         let delay: OffsetTable<u32, i64> = get(link, request::GET_ALL_DELAY_OFFSET).await?;
         let rows = delay.offset_table.into_iter().map(|(level, offset)| (levels::encode_key(level), number(offset)));
         take_page(broker, whole(Tree::Delay, rows)).await?;
+        // Brokers before version 5 have no timers and refuse.
+        let checkpoint = accepted(link.call(link.request(request::GET_TIMER_CHECK_POINT), DEADLINE).await?);
+        if let Some(mark) = checkpoint.ok().and_then(|checkpoint| Mark::of_rocketmq(&checkpoint.body)) {
+            take_page(broker, whole(Tree::Timers, std::iter::once(mark.foreign_row()))).await?;
+        }
         let offsets: OffsetTable<String, BTreeMap<i32, i64>> = get(link, request::GET_ALL_CONSUMER_OFFSET).await?;
         let named = offsets.offset_table.iter().filter_map(|(key, queues)| Some((key.split_once('@')?, queues)));
         let rows = named.flat_map(|((topic, group), queues)| {

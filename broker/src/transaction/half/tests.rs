@@ -39,7 +39,7 @@ fn a_note_is_read_as_it_is_written_and_as_rocketmq_writes_it() {
 #[test]
 fn a_committed_message_is_the_half_message_under_its_own_topic() {
     half("", b"body", |half| {
-        let place = half.place(18).unwrap();
+        let place = half.place(18, 0).unwrap();
         parsed(&half.committed(&place, HOST.parse().unwrap()), |message| {
             assert_eq!((message.topic, message.queue_id, message.body), ("orders", 3, &b"body"[..]));
             assert_eq!(message.prepared_offset, 4_096);
@@ -55,11 +55,24 @@ fn a_committed_message_is_the_half_message_under_its_own_topic() {
 #[test]
 fn a_delay_begins_with_the_commit() {
     half("DELAY\u{1}99\u{2}", b"", |half| {
-        let place = half.place(18).unwrap();
+        let place = half.place(18, 0).unwrap();
         parsed(&half.committed(&place, HOST.parse().unwrap()), |message| {
             assert_eq!((message.topic, message.queue_id), (name::SCHEDULE_TOPIC, 17));
             assert_eq!((message.property("REAL_TOPIC"), message.property("REAL_QID")), (Some("orders"), Some("3")));
         });
+    });
+}
+
+#[test]
+fn a_message_for_a_time_waits_for_it_once_committed() {
+    half("TIMER_DELIVER_MS\u{1}7000\u{2}", b"", |half| {
+        let place = half.place(18, 6_000).unwrap();
+        parsed(&half.committed(&place, HOST.parse().unwrap()), |message| {
+            assert_eq!((message.topic, message.queue_id), (name::TIMER_TOPIC, 0));
+            assert_eq!((message.property("REAL_TOPIC"), message.property("REAL_QID")), (Some("orders"), Some("3")));
+            assert_eq!(message.property("TIMER_OUT_MS"), Some("7000"));
+        });
+        assert_eq!(half.place(18, 8_000).unwrap().topic, "orders", "its time is over");
     });
 }
 

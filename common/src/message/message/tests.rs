@@ -91,3 +91,12 @@ proptest! {
         prop_assert!(decode_all(&bytes, 1000).count() <= bytes.len());
     }
 }
+
+#[test]
+fn a_time_becomes_the_property_that_brokers_read() {
+    let at = UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
+    let properties = Message::new("T", "x").deliver_at(at).encode_properties().unwrap();
+    assert_eq!(properties.get(property::TIMER_DELIVER_MS), Some("1800000000123"));
+    let properties = Message::new("T", "x").deliver_after(Duration::from_millis(1_500)).encode_properties().unwrap();
+    assert_eq!(properties.get(property::TIMER_DELAY_MS), Some("1500"));
+}

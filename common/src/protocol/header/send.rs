@@ -213,3 +213,33 @@ pub struct SendBackRequest<'a> {
     #[serde(default)]
     pub max_reconsume_times: Option<i32>,
 }
+
+/// RECALL_MESSAGE (370): takes back a message that is not due yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecallRequest<'a> {
+    /// Group of the sender.
+    #[serde(borrow, default)]
+    pub producer_group: Option<Cow<'a, str>>,
+    /// Topic of the message.
+    #[serde(borrow)]
+    pub topic: Cow<'a, str>,
+    /// See [`SendResponse::recall_handle`] and [`crate::message::recall`].
+    #[serde(borrow)]
+    pub recall_handle: Cow<'a, str>,
+    /// Name of the broker the sender believes to talk to.
+    #[serde(borrow, default, rename = "bname")]
+    pub broker_name: Option<Cow<'a, str>>,
+}
+
+/// Answer to a recall. RocketMQ's Java client needs `MSG_REGION` to be there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecallResponse<'a> {
+    /// The message's unique key.
+    #[serde(borrow)]
+    pub msg_id: Cow<'a, str>,
+    /// Region of the broker.
+    #[serde(borrow, default, rename = "MSG_REGION")]
+    pub region: Option<Cow<'a, str>>,
+}

@@ -35,6 +35,8 @@ headers! {
     send::SendResponse<'_>: ["msgId", "queueId", "queueOffset"],
     send::PushReplyRequest<'_>: ["producerGroup", "topic", "defaultTopic", "defaultTopicQueueNums", "queueId", "sysFlag", "bornTimestamp", "flag", "bornHost", "storeHost", "storeTimestamp"],
     send::SendBackRequest<'_>: ["offset", "group", "delayLevel"],
+    send::RecallRequest<'_>: ["topic", "recallHandle"],
+    send::RecallResponse<'_>: ["msgId"],
     pull::PullRequest<'_>: ["consumerGroup", "topic", "queueId", "queueOffset", "maxMsgNums", "sysFlag", "commitOffset", "suspendTimeoutMillis"],
     pull::PullResponse: ["suggestWhichBrokerId", "nextBeginOffset", "minOffset", "maxOffset"],
     offset::QueryOffsetRequest<'_>: ["consumerGroup", "topic", "queueId"],
