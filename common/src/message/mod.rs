@@ -7,5 +7,6 @@ pub mod id;
 #[expect(clippy::module_inception, reason = "a message is the file's subject, not its wrapper")]
 pub mod message;
 pub mod property;
+pub mod receipt;
 pub mod record;
 pub mod sysflag;

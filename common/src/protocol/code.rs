@@ -89,6 +89,7 @@ pub mod request {
         LITE_PULL_MESSAGE = 361,
         RECALL_MESSAGE = 370,
         QUERY_ASSIGNMENT = 400,
+        SET_MESSAGE_REQUEST_MODE = 401,
         GET_ALL_MESSAGE_REQUEST_MODE = 402,
         GET_BROKER_MEMBER_GROUP = 901,
         BROKER_HEARTBEAT = 904,
@@ -99,6 +100,13 @@ pub mod request {
         CONTROLLER_GET_REPLICA_INFO = 1004,
         CONTROLLER_GET_METADATA_INFO = 1005,
         CONTROLLER_GET_SYNC_STATE_DATA = 1006,
+        POP_MESSAGE = 200_050,
+        ACK_MESSAGE = 200_051,
+        PEEK_MESSAGE = 200_052,
+        CHANGE_MESSAGE_INVISIBLETIME = 200_053,
+        NOTIFICATION = 200_054,
+        POLLING_INFO = 200_055,
+        BATCH_ACK_MESSAGE = 200_151,
         /// OrbitMQ's own: asks a peer which encodings it reads; RocketMQ answers 3.
         HELLO = 60_001,
         /// OrbitMQ's own: a broker renews its lease at the controller.
