@@ -26,8 +26,11 @@ use crate::meta::groups::Groups;
 use crate::meta::legacy::Legacy;
 use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
+use crate::meta::orders::Orders;
+use crate::meta::request_modes::RequestModes;
 use crate::meta::topics::{Topics, now_ms};
 use crate::node::StartError;
+use crate::pop::{Pop, revive};
 use crate::replica::controller::{self, Controller};
 use crate::replica::deletions::Deletions;
 use crate::replica::epochs::Epochs;
@@ -99,6 +102,7 @@ impl Life {
         advertise::start(&broker, &tasks);
         announce::start(&broker, &tasks);
         deliver_delayed(&broker, &tasks);
+        revive::start(&broker, &tasks);
         expire_members(&broker, &tasks);
         drop(unfinished.disarm());
         Ok(Self { broker, serving, tasks, close })
@@ -152,6 +156,9 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
     let groups = Groups::load(Arc::clone(&db))?;
     let offsets = Offsets::load(Arc::clone(&db))?;
     let delay = Arc::new(Progress::load(Arc::clone(&db))?);
+    let orders = Orders::load(Arc::clone(&db))?;
+    let request_modes = RequestModes::load(Arc::clone(&db))?;
+    let pop = Pop::new(Arc::clone(&store), &config.cluster, &config.name, sockets.address);
     let epochs = Epochs::load(Arc::clone(&db))?;
     let deletions = Deletions::load(Arc::clone(&store), Arc::clone(&db))?;
     let dir = &config.store.dir;
@@ -174,6 +181,9 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
         groups,
         offsets,
         delay,
+        orders,
+        request_modes,
+        pop,
         deletions,
         epochs,
         role: RoleState::default(),

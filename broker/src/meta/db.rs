@@ -47,11 +47,15 @@ pub enum Tree {
     About,
     /// Offsets that were committed here while another broker was the master, and does not have yet.
     Taken,
+    /// Batches in hand of groups that pop in order; keys as of [`Self::Offsets`].
+    Orders,
+    /// How groups get the messages of topics: by topic and group.
+    RequestModes,
 }
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Deletions,
         Self::Topics,
         Self::Groups,
@@ -61,6 +65,8 @@ impl Tree {
         Self::Epochs,
         Self::About,
         Self::Taken,
+        Self::Orders,
+        Self::RequestModes,
     ];
 
     /// Whether slaves have the same; what concerns one directory alone does not follow.
@@ -88,6 +94,8 @@ impl Tree {
             Self::Epochs => "epochs",
             Self::About => "about",
             Self::Taken => "taken",
+            Self::Orders => "orders",
+            Self::RequestModes => "request_modes",
         }
     }
 }

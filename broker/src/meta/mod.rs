@@ -9,6 +9,8 @@ pub mod kept;
 pub mod legacy;
 pub mod levels;
 pub mod offsets;
+pub mod orders;
+pub mod request_modes;
 pub mod resets;
 pub mod rows;
 pub mod taken;

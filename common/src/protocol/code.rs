@@ -155,6 +155,8 @@ pub mod response {
         INVALID_PARAMETER = 29,
         CONSUMER_NOT_ONLINE = 206,
         NO_MESSAGE = 208,
+        POLLING_FULL = 209,
+        POLLING_TIMEOUT = 210,
         BROKER_NOT_EXIST = 211,
         BROADCAST_CONSUMPTION = 213,
         FLOW_CONTROL = 215,

@@ -1,5 +1,4 @@
-//! How far groups have come: figures (208), reset by time or to a value (222), and what slaves of RocketMQ's copy (43, 45, 60, 61,
-//! 402).
+//! How far groups have come: figures (208), reset by time or to a value (222), and what slaves of RocketMQ's copy (43, 45, 60, 61).
 
 use std::sync::Arc;
 
@@ -85,11 +84,6 @@ pub fn timer_checkpoint(frame: &Frame) -> Frame {
 pub fn timer_metrics(frame: &Frame) -> Frame {
     let body = json!({"dataVersion": DataVersion::default(), "timingCount": {}});
     frame.answer(response::SUCCESS).with_json(&body)
-}
-
-/// GET_ALL_MESSAGE_REQUEST_MODE (402): every group pulls.
-pub fn request_modes(frame: &Frame) -> Frame {
-    frame.answer(response::SUCCESS).with_json(&json!({"messageRequestModeMap": {}}))
 }
 
 /// INVOKE_BROKER_TO_RESET_OFFSET (222): stores the new offsets; the group's next pulls are sent there.
