@@ -150,7 +150,7 @@ impl Life {
     }
 }
 
-fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker, StartError> {
+pub(crate) fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker, StartError> {
     let db = Arc::new(Db::open(&config.store.dir.join("orbitmq"))?);
     let topics = Topics::load(Arc::clone(&db))?;
     let groups = Groups::load(Arc::clone(&db))?;

@@ -50,25 +50,38 @@ struct Got {
     bytes: usize,
     info: PopInfo,
     rest: i64,
+    /// Log offset behind the notes of what was taken.
+    noted: u64,
     watch: Watch,
 }
 
 /// Handles the request; see the module.
 pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let pop = check(broker, frame)?;
-    if broker.pop.is_ready() {
-        let got = pop.look(broker)?;
-        if got.count > 0 || pop.hold.is_zero() {
-            return Ok(Outcome::Answer(answer(&pop, frame, got, response::POLLING_TIMEOUT)));
+    let (broker, request) = (Arc::clone(broker), frame.answer(response::SUCCESS));
+    let first = if broker.pop.is_ready() { Some(pop.look(&broker)?) } else { None };
+    Ok(Outcome::later(async move {
+        let got = match first {
+            Some(got) if got.count > 0 || pop.hold.is_zero() => Ok((got, response::POLLING_TIMEOUT)),
+            _ => hold(&broker, &pop).await,
+        };
+        let noted = match got {
+            Ok((got, otherwise)) => noted(&broker, &got).await.map(|()| answer(&pop, &request, got, otherwise)),
+            Err(refusal) => Err(refusal),
+        };
+        noted.unwrap_or_else(|refusal| refusal.answer(&request))
+    }))
+}
+
+/// A reader gets messages once their note is durable: of a receipt that is not known here it is certain then that it is over.
+async fn noted(broker: &Broker, got: &Got) -> Result<(), Refusal> {
+    match tokio::time::timeout(broker.config.acknowledge_timeout, broker.store.durable(got.noted)).await {
+        Ok(done) => Ok(done?),
+        Err(_) => {
+            tracing::warn!("popped messages are handed out before their note is as safe as it should be");
+            Ok(())
         }
     }
-    let (broker, request) = (Arc::clone(broker), frame.answer(response::SUCCESS));
-    Ok(Outcome::later(async move {
-        match hold(&broker, &pop, &request).await {
-            Ok(answer) => answer,
-            Err(refusal) => refusal.answer(&request),
-        }
-    }))
 }
 
 fn check(broker: &Broker, frame: &Frame) -> Result<Pop, Refusal> {
@@ -107,6 +120,7 @@ impl Pop {
             bytes: 0,
             info: PopInfo::default(),
             rest: 0,
+            noted: 0,
             watch: Watch::default(),
         };
         let mut sources = self.ground.sources(broker);
@@ -157,6 +171,7 @@ impl Pop {
                 Err(refusal) => return Err(refusal),
             }
         };
+        got.noted = got.noted.max(taken.noted);
         got.rest += (taken.read.max_offset - taken.position).max(0);
         got.watch.queues.push((Arc::clone(&source.topic), source.queue, taken.position));
         if !taken.offsets.is_empty() {
@@ -223,8 +238,8 @@ fn put_renamed(record: &RecordView<'_>, topic: &str, receipt: &str, out: &mut Ve
     encoded && matches!(sealed, Some(Ok(())))
 }
 
-/// Waits for messages; answers with what there is when the time is over or the broker stops.
-async fn hold(broker: &Broker, pop: &Pop, request: &Frame) -> Result<Frame, Refusal> {
+/// Waits for messages; gives what there is when the time is over or the broker stops, with the code of an answer without any.
+async fn hold(broker: &Broker, pop: &Pop) -> Result<(Got, i32), Refusal> {
     let end = Instant::now() + pop.hold;
     popping::ready(broker).await?;
     // A message may be acknowledged a moment before its queue shows it; a reader must see what a sender knows to be stored.
@@ -232,14 +247,14 @@ async fn hold(broker: &Broker, pop: &Pop, request: &Frame) -> Result<Frame, Refu
     let Ground { topic, group, queue, .. } = &pop.ground;
     let queue = queue.map_or(-1, |queue| i32::try_from(queue).unwrap_or(-1));
     let Some(waiting) = broker.pop.halls.enter(topic, group, queue) else {
-        return Ok(answer(pop, request, pop.look(broker)?, response::POLLING_FULL));
+        return Ok((pop.look(broker)?, response::POLLING_FULL));
     };
-    let _turn = tokio::select! {
+    let turn = tokio::select! {
         turn = waiting.hall.turn.lock() => Some(turn),
         () = tokio::time::sleep_until(end) => None,
         () = broker.stop.cancelled() => None,
     };
-    let mut goes_on = _turn.is_some();
+    let mut goes_on = turn.is_some();
     let mut is_called = false;
     loop {
         if !broker.role.is_master() {
@@ -247,7 +262,7 @@ async fn hold(broker: &Broker, pop: &Pop, request: &Frame) -> Result<Frame, Refu
         }
         let got = pop.look(broker)?;
         if got.count > 0 || !goes_on {
-            return Ok(answer(pop, request, got, response::POLLING_TIMEOUT));
+            return Ok((got, response::POLLING_TIMEOUT));
         }
         if is_called {
             tokio::time::sleep(PAUSE).await;

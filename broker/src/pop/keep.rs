@@ -60,7 +60,7 @@ async fn store_offsets(broker: &Broker) -> bool {
 }
 
 /// Notes up to here are dealt with, once what they did is stored.
-async fn store_progress(broker: &Broker) {
+pub(super) async fn store_progress(broker: &Broker) {
     let (pop, offsets) = (&broker.pop, &broker.offsets);
     let moved = pop.progress().into_iter().filter(|(queue, note)| {
         offsets.get(pop.topic(), name::REVIVE_GROUP, *queue).is_none_or(|stored| stored < *note)

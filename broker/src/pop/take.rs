@@ -46,6 +46,8 @@ pub struct Taken {
     pub position: i64,
     /// The messages' revive queue.
     pub revive_queue: u32,
+    /// Log offset behind the note of them: to be durable before the reader has them.
+    pub noted: u64,
 }
 
 /// The longest invisible time, ms: 49 days.
@@ -102,7 +104,7 @@ impl Pop {
             offsets.commit(want.topic, want.group, queue, position);
         }
         let position = read.next_offset;
-        Ordered::Taken(Taken { read, start, offsets: found, position, revive_queue: 0 })
+        Ordered::Taken(Taken { read, start, offsets: found, position, revive_queue: 0, noted: 0 })
     }
 
     /// Takes messages for a group and notes them.
@@ -127,13 +129,14 @@ impl Pop {
                 self.move_to(&lane, &mut state, position);
             }
             let revive_queue = lane.revive_queue;
-            return Ok(Taken { read, start: position, offsets: found, position, revive_queue });
+            return Ok(Taken { read, start: position, offsets: found, position, revive_queue, noted: 0 });
         };
         let key = Key { lane: lane.id, start, pop_time: want.pop_time };
         self.note(&lane, &mut state, key, want.invisible, &found)?;
         self.move_to(&lane, &mut state, read.next_offset);
         Counts::add(&self.counts.popped, found.len());
-        Ok(Taken { start, position: read.next_offset, revive_queue: lane.revive_queue, offsets: found, read })
+        let (position, revive_queue, noted) = (read.next_offset, lane.revive_queue, state.noted);
+        Ok(Taken { read, start, offsets: found, position, revive_queue, noted })
     }
 
     /// Where the group goes on in the queue.
