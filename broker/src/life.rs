@@ -162,7 +162,17 @@ pub(crate) fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Res
     let epochs = Epochs::load(Arc::clone(&db))?;
     let deletions = Deletions::load(Arc::clone(&store), Arc::clone(&db))?;
     let dir = &config.store.dir;
-    Legacy { dir, db: &db, topics: &topics, groups: &groups, offsets: &offsets, delay: &delay }.import()?;
+    let legacy = Legacy {
+        dir,
+        db: &db,
+        topics: &topics,
+        groups: &groups,
+        offsets: &offsets,
+        delay: &delay,
+        orders: &orders,
+        request_modes: &request_modes,
+    };
+    legacy.import()?;
     let store_id = identity::of(&config.store)?;
     let broker = Broker {
         store_id,
@@ -286,6 +296,8 @@ fn close_files(broker: &Broker) {
         groups: &broker.groups,
         offsets: &broker.offsets,
         delay: &broker.delay,
+        orders: &broker.orders,
+        request_modes: &broker.request_modes,
     };
     if let Err(error) = legacy.export() {
         tracing::warn!(%error, "the metadata files for RocketMQ's broker could not be written");

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use orbitmq_common::protocol::body::group::GroupTable;
+use orbitmq_common::protocol::body::pop::RequestModeTable;
 use orbitmq_common::protocol::body::topic::TopicTable;
 use orbitmq_common::protocol::relaxed;
 use serde::de::DeserializeOwned;
@@ -16,12 +17,16 @@ use crate::meta::db::{Db, DbError, Tree};
 use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
+use crate::meta::orders::{OrderTable, Orders};
+use crate::meta::request_modes::RequestModes;
 use crate::meta::topics::Topics;
 
 const TOPICS: &str = "topics.json";
 const GROUPS: &str = "subscriptionGroup.json";
 const OFFSETS: &str = "consumerOffset.json";
 const DELAY: &str = "delayOffset.json";
+const ORDERS: &str = "consumerOrderInfo.json";
+const REQUEST_MODES: &str = "messageRequestMode.json";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +56,10 @@ pub struct Legacy<'a> {
     pub offsets: &'a Offsets,
     /// Delay levels.
     pub delay: &'a Progress,
+    /// Batches in hand of groups that pop in order.
+    pub orders: &'a Orders,
+    /// Which groups pop.
+    pub request_modes: &'a RequestModes,
 }
 
 impl Legacy<'_> {
@@ -87,6 +96,14 @@ impl Legacy<'_> {
                 self.delay.set(level, offset);
             }
         }
+        if let Some(file) = self.read::<OrderTable>(&known, ORDERS) {
+            self.orders.import(file);
+        }
+        if let Some(file) = self.read::<RequestModeTable>(&known, REQUEST_MODES) {
+            for mode in file.message_request_mode_map.into_values().flat_map(BTreeMap::into_values) {
+                self.request_modes.put(mode);
+            }
+        }
         Ok(())
     }
 
@@ -119,6 +136,8 @@ impl Legacy<'_> {
         self.write(TOPICS, &self.topics.snapshot())?;
         self.write(GROUPS, &self.groups.snapshot())?;
         self.write(OFFSETS, &OffsetFile { offset_table: self.offsets.snapshot() })?;
+        self.write(ORDERS, &self.orders.snapshot())?;
+        self.write(REQUEST_MODES, &self.request_modes.snapshot())?;
         self.write(DELAY, &DelayFile { offset_table: self.delay.snapshot() })
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::meta::db::{Db, DbError, Tree};
 use crate::meta::kept::Kept;
-use crate::meta::offsets::encode_key;
+use crate::meta::offsets::{decode_key, encode_key};
 
 /// Topic, group and queue.
 pub type Place<'a> = (&'a str, &'a str, i32);
@@ -27,6 +27,9 @@ struct Order {
     /// For how long nobody else gets one, ms.
     #[serde(rename = "i", default)]
     invisible: i64,
+    /// When the group got something last, ms since the epoch; for RocketMQ, which forgets old ones.
+    #[serde(rename = "l", default)]
+    last: i64,
     /// The first message's offset, then the distances of the others from it.
     #[serde(rename = "o", default)]
     offsets: Vec<i64>,
@@ -58,6 +61,13 @@ impl Order {
         let end = self.pop_time.saturating_add(self.invisible);
         open.map(|(_, offset)| self.visible.get(&offset).copied().unwrap_or(end)).max()
     }
+}
+
+/// RocketMQ's file of batches: by `topic@group` and queue.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct OrderTable {
+    #[serde(default)]
+    table: BTreeMap<String, BTreeMap<i32, Order>>,
 }
 
 /// What became of an acknowledgement.
@@ -139,6 +149,7 @@ impl Orders {
             attempt: attempt.map(str::to_owned),
             acked: 0,
             invisible,
+            last: pop_time,
             offsets: offsets.iter().map(|offset| if *offset == first { first } else { offset - first }).collect(),
             counts,
             visible: BTreeMap::new(),
@@ -190,6 +201,29 @@ impl Orders {
         order.all().find(|(_, other)| *other == offset)?;
         order.visible.insert(offset, visible);
         Some(self.put(&mut table, key, order))
+    }
+
+    /// All batches, in RocketMQ's form.
+    #[must_use]
+    pub fn snapshot(&self) -> OrderTable {
+        let mut out = OrderTable::default();
+        for (key, order) in &*self.table.lock() {
+            if let Some((topic, group, queue)) = decode_key(key) {
+                out.table.entry(format!("{topic}@{group}")).or_default().insert(queue, order.clone());
+            }
+        }
+        out
+    }
+
+    /// Takes over batches that RocketMQ's broker has written.
+    pub fn import(&self, file: OrderTable) {
+        let mut table = self.table.lock();
+        for (name, queues) in file.table {
+            let Some((topic, group)) = name.split_once('@') else { continue };
+            for (queue, order) in queues {
+                self.put(&mut table, encode_key(topic, group, queue), order);
+            }
+        }
     }
 
     /// Forgets the batch of a queue.

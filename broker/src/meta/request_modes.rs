@@ -17,7 +17,8 @@ pub struct RequestModes {
     db: Arc<Db>,
 }
 
-fn encode_key(topic: &str, group: &str) -> Vec<u8> {
+/// Key of a mode's row: `topic 0 group`.
+pub fn encode_key(topic: &str, group: &str) -> Vec<u8> {
     [topic.as_bytes(), &[0], group.as_bytes()].concat()
 }
 

@@ -34,6 +34,7 @@ pub async fn run(broker: &Arc<Broker>) {
         store_offsets(broker).await;
         round = round.wrapping_add(1);
         if round.is_multiple_of(PER_PROGRESS) {
+            broker.pop.read_foreign();
             broker.pop.shorten();
             store_progress(broker).await;
         }
@@ -117,7 +118,10 @@ impl Pop {
     /// The last note of each revive queue before all open ones.
     pub fn progress(&self) -> Vec<(i32, i64)> {
         let each = (0..).zip(self.shelves());
-        let note = |shelf: &super::Shelf| shelf.open.oldest().unwrap_or(shelf.next_note).cast_signed() - 1;
+        let note = |shelf: &super::Shelf| {
+            let foreign = shelf.foreign.first().map_or(u64::MAX, |(from, _)| *from);
+            shelf.open.oldest().unwrap_or(shelf.next_note).min(foreign).cast_signed() - 1
+        };
         each.map(|(queue, shelf)| (queue, note(&shelf.lock()))).filter(|(_, note)| *note >= 0).collect()
     }
 
@@ -154,7 +158,7 @@ impl Pop {
             let checkpoint = self.checkpoint(&lane, *key, i64::from(*invisible), offsets);
             let appended = self.notebook().checkpoint(queue, &checkpoint)?;
             shelf.open.insert(*key, *invisible, offsets, appended.queue_offset);
-            shelf.next_note = appended.queue_offset + 1;
+            shelf.noted(appended.queue_offset);
         }
         Ok(old.len())
     }

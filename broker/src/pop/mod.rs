@@ -69,14 +69,26 @@ type Written = Arc<OnceLock<Result<u64, Refusal>>>;
 pub struct Shelf {
     /// Its open receipts.
     pub open: OpenPops,
-    /// Offset that its next note will have, as far as is known.
-    pub next_note: u64,
+    /// Offset behind the last note that is known.
+    next_note: u64,
+    /// Offsets, from and to, of notes that others have written: RocketMQ's timer brings some when they are due.
+    foreign: Vec<(u64, u64)>,
     /// Acknowledgements for the next write.
     acks: Vec<(Key, i64)>,
     /// Log offset behind the last acknowledgement that was written.
     acks_end: u64,
     /// Tells those of that write how it went.
     written: Written,
+}
+
+impl Shelf {
+    /// A note of ours has this offset; what lies between it and the one before is not ours.
+    fn noted(&mut self, offset: u64) {
+        if offset > self.next_note {
+            self.foreign.push((self.next_note, offset));
+        }
+        self.next_note = offset + 1;
+    }
 }
 
 /// Everything about popping.
@@ -238,7 +250,8 @@ impl Pop {
             topic: (&*lane.topic).into(),
         };
         let appended = self.notebook().acks(revive_queue, &acks)?;
-        (shelf.next_note, shelf.acks_end) = (appended.queue_offset + 1, appended.end);
+        shelf.noted(appended.queue_offset);
+        shelf.acks_end = appended.end;
         Ok(appended.end)
     }
 }

@@ -110,6 +110,9 @@ impl OpenPops {
 
     /// Notes a checkpoint; one of the same key is replaced: its messages are the open ones. Offsets ascend, `invisible` is in ms.
     pub fn insert(&mut self, key: Key, invisible: u32, offsets: &[i64], note: u64) {
+        if offsets.is_empty() {
+            return;
+        }
         if let Some(number) = self.find(key) {
             self.drop_slot(number);
         }

@@ -7,7 +7,8 @@ use orbitmq_common::name;
 use parking_lot::Mutex;
 
 use crate::meta::offsets::Offsets;
-use crate::pop::notes::{Acks, Checkpoint, Note};
+use crate::pop::lanes::{Lane, State};
+use crate::pop::notes::{Acks, Note};
 use crate::pop::open::Key;
 use crate::pop::{Pop, REVIVE_QUEUES, Shelf};
 use crate::store::read::{ReadLimit, ReadStatus};
@@ -38,6 +39,16 @@ impl Pop {
             tracing::warn!(queue, at, end, "notes of popped messages are missing at the end of this broker's log");
             at = end;
         }
+        self.read_notes(queue, at, end, &mut |note, offset| {
+            self.enter(&mut shelf, &note, offset);
+            self.move_lane(&note);
+        });
+        shelf.next_note = end.max(0).cast_unsigned();
+        shelf
+    }
+
+    /// Hands out the notes from `at` to `end`.
+    fn read_notes(&self, queue: u32, mut at: i64, end: i64, take: &mut dyn FnMut(Note<'_>, u64)) {
         while at < end {
             let read = self.store.read(&self.topic, queue, at, ROUND, &mut |_, _| true);
             if read.status != ReadStatus::Found && read.next_offset <= at {
@@ -46,39 +57,73 @@ impl Pop {
             }
             for record in read.chunks.iter().flat_map(|chunk| entry::records(chunk)) {
                 let Ok(record) = record else { continue };
+                if record.queue_offset.cast_signed() >= end {
+                    return;
+                }
                 match Note::parse(&record) {
-                    Some(Note::Checkpoint(checkpoint)) => self.replay(&mut shelf, &checkpoint, record.queue_offset),
-                    Some(Note::Acks(acks)) => self.close(&mut shelf, &acks),
+                    Some(note) => take(note, record.queue_offset),
                     None => tracing::warn!(queue, offset = record.queue_offset, "no note of a popped message; skipped"),
                 }
             }
             at = read.next_offset;
         }
-        shelf.next_note = end.max(0).cast_unsigned();
-        shelf
     }
 
-    fn replay(&self, shelf: &mut Shelf, checkpoint: &Checkpoint<'_>, note: u64) {
+    /// Reads notes that others have written meanwhile.
+    pub fn read_foreign(&self) {
+        for (queue, shelf) in (0..).zip(self.shelves()) {
+            let end = self.store.max_offset(&self.topic, queue).max(0).cast_unsigned();
+            let foreign: Vec<(u64, u64)> = {
+                let mut shelf = shelf.lock();
+                // Of our own notes some may not be readable yet; what is readable behind the last of them is not ours.
+                if end > shelf.next_note {
+                    let from = std::mem::replace(&mut shelf.next_note, end);
+                    shelf.foreign.push((from, end));
+                }
+                let readable = shelf.foreign.iter().filter(|(_, to)| *to <= end).count();
+                shelf.foreign.drain(..readable).collect()
+            };
+            for (from, to) in foreign {
+                // A lane may be locked before its shelf, never after.
+                self.read_notes(queue, from.cast_signed(), to.cast_signed(), &mut |note, offset| {
+                    self.enter(&mut shelf.lock(), &note, offset);
+                    self.move_lane(&note);
+                });
+            }
+        }
+    }
+
+    /// Notes in memory what a note says about receipts.
+    fn enter(&self, shelf: &mut Shelf, note: &Note<'_>, offset: u64) {
+        match note {
+            Note::Acks(acks) => self.close(shelf, acks),
+            Note::Checkpoint(checkpoint) => {
+                let Ok(queue) = u32::try_from(checkpoint.queue) else { return };
+                let lane = self.lanes.of(&checkpoint.topic, &checkpoint.group, queue);
+                let key = Key { lane: lane.id, start: checkpoint.start, pop_time: checkpoint.pop_time };
+                let invisible = u32::try_from(checkpoint.invisible.max(0)).unwrap_or(u32::MAX);
+                shelf.open.insert(key, invisible, &checkpoint.offsets(), offset);
+            }
+        }
+    }
+
+    /// And what it says about where the group goes on.
+    fn move_lane(&self, note: &Note<'_>) {
+        let Note::Checkpoint(checkpoint) = note else { return };
         let Ok(queue) = u32::try_from(checkpoint.queue) else { return };
         let lane = self.lanes.of(&checkpoint.topic, &checkpoint.group, queue);
-        let offsets = checkpoint.offsets();
-        let Some(last) = offsets.last().copied() else {
-            if checkpoint.start < 0 {
-                self.lanes.remove(|other| other.id == lane.id);
-            } else {
-                lane.state.lock().position = Some(checkpoint.start);
+        match checkpoint.offsets().last() {
+            Some(last) => {
+                let mut state = lane.state.lock();
+                let position = state.position.unwrap_or(0).max(last + 1);
+                self.restore(&lane, &mut state, position);
             }
-            return;
-        };
-        let key = Key { lane: lane.id, start: checkpoint.start, pop_time: checkpoint.pop_time };
-        let invisible = u32::try_from(checkpoint.invisible.max(0)).unwrap_or(u32::MAX);
-        shelf.open.insert(key, invisible, &offsets, note);
-        let mut state = lane.state.lock();
-        let position = state.position.unwrap_or(0).max(last + 1);
-        self.restore(&lane, &mut state, position);
+            None if checkpoint.start < 0 => drop(self.lanes.remove(|other| other.id == lane.id)),
+            None => lane.state.lock().position = Some(checkpoint.start),
+        }
     }
 
-    fn restore(&self, lane: &Arc<super::Lane>, state: &mut super::lanes::State, position: i64) {
+    fn restore(&self, lane: &Arc<Lane>, state: &mut State, position: i64) {
         state.position = Some(position);
         if !state.is_dirty {
             state.is_dirty = true;

@@ -185,7 +185,7 @@ impl Pop {
         let mut shelf = shelf.lock();
         let appended = self.notebook().checkpoint(lane.revive_queue, &checkpoint)?;
         shelf.open.insert(key, u32::try_from(invisible).unwrap_or(u32::MAX), offsets, appended.queue_offset);
-        shelf.next_note = appended.queue_offset + 1;
+        shelf.noted(appended.queue_offset);
         state.noted = appended.end;
         Ok(())
     }
@@ -214,7 +214,7 @@ impl Pop {
         let Some(shelf) = self.shelf(lane.revive_queue) else { return Ok(()) };
         let mut shelf = shelf.lock();
         let appended = self.notebook().checkpoint(lane.revive_queue, &checkpoint)?;
-        shelf.next_note = appended.queue_offset + 1;
+        shelf.noted(appended.queue_offset);
         state.noted = appended.end;
         Ok(())
     }

@@ -95,12 +95,20 @@ fn open(dir: &Path) -> Arc<Broker> {
     let mut config = Config::local(dir, Vec::new());
     config.store.segment_size = 1 << 20;
     config.store.index = Some(IndexSize { slots: 1000, entries: 4000 });
-    let store = Arc::new(Store::open(config.store.clone()).unwrap());
     let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
     let address = "127.0.0.1:10911".parse().unwrap();
     let sockets =
         Sockets { listener: listener(), ha_listener: listener(), fast_listener: None, address, ha_address: address };
-    let broker = Arc::new(life::build(config, &sockets, store).unwrap());
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let broker = loop {
+        let store = Arc::new(Store::open(config.store.clone()).unwrap());
+        match life::build(config.clone(), &sockets, store) {
+            Ok(broker) => break Arc::new(broker),
+            // The one before may not have let go of its metadata yet.
+            Err(error) => assert!(std::time::Instant::now() < end, "{error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    };
     broker.topics.ensure(TOPIC, || TopicConfig::new(TOPIC, 2, 6));
     broker.groups.put(GroupConfig { retry_max_times: 1_000, ..GroupConfig::new(GROUP) });
     broker
