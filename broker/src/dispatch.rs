@@ -10,7 +10,8 @@ use orbitmq_common::protocol::frame::Frame;
 use crate::broker::Broker;
 use crate::handler::admin::{figures, group, progress, replication, topic};
 use crate::handler::{
-    ack, assignment, heartbeat, invisible, lock, metadata, notification, offset, peek, pop, pull, query, relay, send, send_back,
+    ack, assignment, heartbeat, invisible, lock, metadata, notification, offset, peek, pop, pull, query, relay, send,
+    send_back,
 };
 use crate::refusal::Refusal;
 

@@ -11,4 +11,5 @@
 mod bodies;
 mod fields;
 mod frames;
+mod receipts;
 mod sample;

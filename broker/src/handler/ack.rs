@@ -35,12 +35,12 @@ struct Waits {
 /// Handles the request; see the module.
 pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     broker.tells_offsets()?;
-    let (request, body) = (frame.answer(response::SUCCESS), frame.clone());
+    let request = frame.answer(response::SUCCESS);
     if broker.pop.is_ready() {
         let waits = one(broker, frame)?;
         return Ok(settle_later(broker, request, waits));
     }
-    let broker = Arc::clone(broker);
+    let (broker, body) = (Arc::clone(broker), frame.clone());
     Ok(Outcome::later(async move {
         let result = match popping::ready(&broker).await {
             Ok(()) => one(&broker, &body),

@@ -36,6 +36,10 @@ fn assign(broker: &Broker, asked: &AssignmentRequest, queues: Vec<MessageQueue>)
         queues
     } else {
         let members = broker.members.consumer_ids(&asked.consumer_group);
+        // Its heartbeat is on the way.
+        if members.is_empty() {
+            return None;
+        }
         let strategy = Strategy::named(asked.strategy_name.as_deref())?;
         match set.mode {
             RequestMode::Pull => strategy.share(&queues, &members, &asked.client_id),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::broker::Broker;
 use crate::handler::popping::{self, Ground, MAX_HOLD, Watch};
 use crate::meta::topics::now_ms;
+use crate::pop::hall::notified;
 use crate::refusal::Refusal;
 
 /// What the requester would pop.
@@ -40,7 +41,7 @@ impl Asked {
                 watch.free_at = Some(watch.free_at.map_or(free_at, |other| other.min(free_at)));
                 continue;
             }
-            let at = broker.pop.look(&broker.offsets, topic, &ground.group, queue, ground.init(broker, &source));
+            let at = broker.pop.look(&broker.offsets, topic, &ground.group, queue, || ground.init(broker, &source));
             if broker.store.max_offset(topic, queue) > at {
                 return (true, Watch::default());
             }
@@ -71,8 +72,7 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
 async fn wait(broker: &Broker, asked: &Asked, end: Instant) -> Result<NotificationResponse, Refusal> {
     popping::ready(broker).await?;
     let Ground { topic, group, .. } = &asked.ground;
-    // They wait apart from those who pop: each of them is told.
-    let Some(waiting) = broker.pop.halls.enter(topic, &format!("{group}\u{0}"), -1) else {
+    let Some(waiting) = broker.pop.halls.enter(topic, &notified(group), -1) else {
         let (has_msg, _) = asked.look(broker);
         return Ok(NotificationResponse { has_msg, polling_full: !has_msg });
     };

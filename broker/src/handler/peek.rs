@@ -27,8 +27,7 @@ pub fn call(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
             continue;
         }
         let (topic, queue) = (&*source.topic, source.queue);
-        let init = ground.init(broker, source);
-        let at = broker.pop.look(&broker.offsets, topic, &ground.group, queue, init);
+        let at = broker.pop.look(&broker.offsets, topic, &ground.group, queue, || ground.init(broker, source));
         let limit = ReadLimit { max_messages: most - count, max_bytes: MAX_BYTES - bytes };
         let read = broker.store.read(topic, queue, at, limit, &mut |_, _| true);
         count += read.count;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orbitmq_common::message::record::{NewRecord, RecordView, seal};
 use orbitmq_common::message::receipt::{ORDERED, Origin, PopInfo, Receipt};
+use orbitmq_common::message::record::{NewRecord, RecordView, seal};
 use orbitmq_common::message::{entry, property};
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::code::response;
@@ -140,6 +140,7 @@ impl Pop {
     }
 
     fn take(&self, broker: &Broker, source: &Source, got: &mut Got) -> Result<(), Refusal> {
+        let init = || self.ground.init(broker, source);
         let want = Want {
             topic: &source.topic,
             group: &self.ground.group,
@@ -147,7 +148,7 @@ impl Pop {
             limit: ReadLimit { max_messages: self.most - got.count, max_bytes: MAX_BYTES - got.bytes },
             pop_time: got.pop_time,
             invisible: self.invisible,
-            init: self.ground.init(broker, source),
+            init: &init,
         };
         let filter = &self.filter;
         let accept = &mut |tag_hash: i64, _: &[u8]| filter.accepts(tag_hash);
@@ -234,7 +235,8 @@ fn put_renamed(record: &RecordView<'_>, topic: &str, receipt: &str, out: &mut Ve
     };
     let begin = out.len();
     let encoded = renamed.encode_into(out).is_ok();
-    let sealed = out.get_mut(begin..).map(|new| seal(new, record.queue_offset, record.physical_offset, record.store_timestamp));
+    let sealed =
+        out.get_mut(begin..).map(|new| seal(new, record.queue_offset, record.physical_offset, record.store_timestamp));
     encoded && matches!(sealed, Some(Ok(())))
 }
 

@@ -77,7 +77,9 @@ pub fn check(broker: &Broker, topic: &str, group: &str, queue_id: i32) -> Result
     }
     name::check_group(group)?;
     let Some(settings) = broker.groups.find_or_create(group, broker.config.auto_create_groups) else {
-        let remark = format!("group '{group}' does not exist and is not created by popping (auto_create_groups = false); create it with updateSubGroup");
+        let remark = format!(
+            "group '{group}' does not exist and is not created by popping (auto_create_groups = false); create it with updateSubGroup"
+        );
         return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     };
     if !settings.consume_enable {
@@ -105,7 +107,8 @@ impl Ground {
 
     /// Queues of the retry topics of both forms; queue 0 of one that is not there yet.
     pub fn retry_sources(&self, broker: &Broker) -> Vec<Source> {
-        let topics = [name::pop_retry_topic(&self.group, &self.topic), name::pop_retry_topic_v2(&self.group, &self.topic)];
+        let topics =
+            [name::pop_retry_topic(&self.group, &self.topic), name::pop_retry_topic_v2(&self.group, &self.topic)];
         let mut sources = Vec::with_capacity(2);
         for topic in topics {
             let count = broker.topics.get(&topic).map_or(1, |config| config.read_queue_nums.max(1));
@@ -132,8 +135,7 @@ impl Ground {
     /// How many messages wait in a queue.
     pub fn rest(&self, broker: &Broker, source: &Source) -> i64 {
         let (topic, queue) = (&*source.topic, source.queue);
-        let init = self.init(broker, source);
-        let at = broker.pop.look(&broker.offsets, topic, &self.group, queue, init);
+        let at = broker.pop.look(&broker.offsets, topic, &self.group, queue, || self.init(broker, source));
         (broker.store.max_offset(topic, queue) - at).max(0)
     }
 }
@@ -152,7 +154,8 @@ pub async fn ready(broker: &Broker) -> Result<(), Refusal> {
 
 /// Waits for news of the queues, for a queue to be free again, or a moment. False: `end` has come, or the broker stops.
 pub async fn news(broker: &Broker, hall: &Hall, watch: Watch, end: Instant) -> bool {
-    let arrivals = watch.queues.into_iter().map(|(topic, queue, beyond)| broker.store.wait(&topic, queue, beyond).boxed());
+    let arrivals =
+        watch.queues.into_iter().map(|(topic, queue, beyond)| broker.store.wait(&topic, queue, beyond).boxed());
     let arrivals: Vec<_> = arrivals.collect();
     let arrival = async {
         if arrivals.is_empty() {

@@ -48,7 +48,8 @@ impl RequestModes {
 
     /// Sets it. The number is for [`Db::stored`].
     pub fn put(&self, mode: RequestModeBody) -> u64 {
-        let (key, value) = (encode_key(&mode.topic, &mode.consumer_group), serde_json::to_vec(&mode).unwrap_or_default());
+        let (key, value) =
+            (encode_key(&mode.topic, &mode.consumer_group), serde_json::to_vec(&mode).unwrap_or_default());
         let mut table = self.table.write();
         table.entry(mode.topic.clone()).or_default().insert(mode.consumer_group.clone(), mode);
         self.db.put(Tree::RequestModes, key, value)

@@ -14,6 +14,11 @@ const ALL: usize = 100_000;
 
 type Name = (String, String, i32);
 
+/// Those who only want to be told that there is something wait apart, under this name of their group.
+pub fn notified(group: &str) -> String {
+    format!("{group}\u{0}")
+}
+
 /// Where requests for one topic, group and queue wait.
 #[derive(Debug, Default)]
 pub struct Hall {
@@ -73,6 +78,9 @@ impl Halls {
             if let Some(hall) = halls.get(&(topic.to_owned(), group.to_owned(), queue)) {
                 hall.news.notify_one();
             }
+        }
+        if let Some(hall) = halls.get(&(topic.to_owned(), notified(group), -1)) {
+            hall.news.notify_waiters();
         }
     }
 }

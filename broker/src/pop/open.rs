@@ -100,7 +100,7 @@ impl OpenPops {
 
     /// Checkpoints that have open messages.
     pub fn checkpoints(&self) -> usize {
-        self.slots.len()
+        self.slots.in_use()
     }
 
     /// Bytes that they take, about.
@@ -363,7 +363,7 @@ impl OpenPops {
         self.receipts -= u64::from(slot.mask.count_ones());
         self.slots.remove(number);
         // What a burst has left behind is given back.
-        if self.slots.len() == 0 {
+        if self.slots.in_use() == 0 {
             *self = Self::default();
         }
     }

@@ -90,7 +90,13 @@ fn give_back(broker: &Broker, due: &Due, is_old: bool, done: &mut Vec<i64>) -> R
             None => {
                 Counts::add(&counts.lost, 1);
                 let (topic, queue, group) = (&*lane.topic, lane.queue, &*lane.group);
-                tracing::warn!(topic, queue, offset, group, "a popped message is no longer in the log; it cannot come back");
+                tracing::warn!(
+                    topic,
+                    queue,
+                    offset,
+                    group,
+                    "a popped message is no longer in the log; it cannot come back"
+                );
             }
         }
         done.push(*offset);

@@ -64,7 +64,7 @@ impl Default for Slots {
 
 impl Slots {
     /// Slots in use.
-    pub fn len(&self) -> usize {
+    pub fn in_use(&self) -> usize {
         self.used as usize
     }
 

@@ -31,7 +31,7 @@ pub struct Want<'a> {
     /// For how long nobody else sees the messages, ms.
     pub invisible: i64,
     /// Where a group without an offset begins.
-    pub init: i64,
+    pub init: &'a dyn Fn() -> i64,
 }
 
 /// What was taken.
@@ -86,7 +86,7 @@ impl Pop {
             return Ordered::Blocked(free_at);
         }
         let stored = offsets.get(want.topic, want.group, queue);
-        let from = stored.unwrap_or(want.init);
+        let from = stored.unwrap_or_else(want.init);
         let mut read = self.store.read(want.topic, want.queue, from, want.limit, accept);
         if matches!(read.status, ReadStatus::OffsetTooSmall | ReadStatus::OffsetTooLarge) {
             read = self.store.read(want.topic, want.queue, read.next_offset, want.limit, accept);
@@ -140,7 +140,13 @@ impl Pop {
     }
 
     /// Where the group goes on in the queue.
-    fn position(&self, offsets: &Offsets, lane: &Arc<Lane>, state: &mut State, init: i64) -> Result<i64, Refusal> {
+    fn position(
+        &self,
+        offsets: &Offsets,
+        lane: &Arc<Lane>,
+        state: &mut State,
+        init: &dyn Fn() -> i64,
+    ) -> Result<i64, Refusal> {
         let queue = i32::try_from(lane.queue).unwrap_or(i32::MAX);
         let stored = offsets.get(&lane.topic, &lane.group, queue);
         let reset = offsets.take_reset(&lane.topic, &lane.group, queue);
@@ -153,7 +159,7 @@ impl Pop {
             (None, Some(position), Some(stored)) => position.max(stored),
             (None, Some(position), None) => position,
             (None, None, Some(stored)) => stored,
-            (None, None, None) => init,
+            (None, None, None) => init(),
         };
         if state.position != Some(position) {
             self.move_to(lane, state, position);
@@ -170,10 +176,10 @@ impl Pop {
     }
 
     /// Where the group goes on, for those who only look; `init` when that is not decided yet.
-    pub fn look(&self, offsets: &Offsets, topic: &str, group: &str, queue: u32, init: i64) -> i64 {
+    pub fn look(&self, offsets: &Offsets, topic: &str, group: &str, queue: u32, init: impl FnOnce() -> i64) -> i64 {
         let popped = self.lanes.find(topic, group, queue).and_then(|lane| lane.state.lock().position);
         let stored = i32::try_from(queue).ok().and_then(|queue| offsets.get(topic, group, queue));
-        popped.max(stored).unwrap_or(init)
+        popped.max(stored).unwrap_or_else(init)
     }
 
     /// Notes what was popped, in the log and in memory.
@@ -190,7 +196,13 @@ impl Pop {
         Ok(())
     }
 
-    pub(super) fn checkpoint<'a>(&'a self, lane: &'a Lane, key: Key, invisible: i64, offsets: &[i64]) -> Checkpoint<'a> {
+    pub(super) fn checkpoint<'a>(
+        &'a self,
+        lane: &'a Lane,
+        key: Key,
+        invisible: i64,
+        offsets: &[i64],
+    ) -> Checkpoint<'a> {
         let distances: Vec<i64> = offsets.iter().map(|offset| offset - key.start).collect();
         Checkpoint {
             acked: 0,
@@ -252,7 +264,12 @@ impl Pop {
         for lane in self.lanes.remove(which) {
             let mut state = lane.state.lock();
             if let Err(refusal) = self.note_position(&lane, &mut state, -1) {
-                tracing::warn!(topic = &*lane.topic, group = &*lane.group, reason = refusal.remark, "not noted as forgotten");
+                tracing::warn!(
+                    topic = &*lane.topic,
+                    group = &*lane.group,
+                    reason = refusal.remark,
+                    "not noted as forgotten"
+                );
             }
         }
     }

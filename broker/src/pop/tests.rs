@@ -182,7 +182,7 @@ impl Run {
             limit: ReadLimit { max_messages: count, max_bytes: 1 << 20 },
             pop_time: self.now,
             invisible,
-            init: 0,
+            init: &|| 0,
         };
         self.now += 1;
         let taken = self.broker.pop.take(&self.broker.offsets, &want, &mut |_, _| true).unwrap();

@@ -231,8 +231,7 @@ async fn in_order_one_batch_is_in_hand() {
     assert!(pop_with(&link, &ordered("b", 0)).await.is_empty());
     assert_eq!(bodies(&pop_with(&link, &ordered("a", 0)).await), ["one", "two"], "the same attempt may have it again");
     let again = pop_with(&link, &ordered("a", 0)).await;
-    let waiting =
-        link.start(link.request(request::POP_MESSAGE).with_fields(&ordered("b", 15_000)), DEADLINE);
+    let waiting = link.start(link.request(request::POP_MESSAGE).with_fields(&ordered("b", 15_000)), DEADLINE);
     for one in &again {
         let answer = ack(&link, &one.receipt).await;
         assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
@@ -291,18 +290,23 @@ async fn members_are_told_which_queues_they_pop() {
     let (_client, link) = link(&node, Encoding::Json).await;
     link.call(send(&link, "T", "x", ""), DEADLINE).await.unwrap();
     let ask = async |mode| {
-        let body = r#"{"clientId":"c","consumerGroup":"G","messageModel":"CLUSTERING","strategyName":"AVG","topic":"T"}"#;
+        let body =
+            r#"{"clientId":"c","consumerGroup":"G","messageModel":"CLUSTERING","strategyName":"AVG","topic":"T"}"#;
         let answer = link.call(link.request(request::QUERY_ASSIGNMENT).with_body(body), DEADLINE).await.unwrap();
         let told: AssignmentResponse = serde_json::from_slice(&answer.body).unwrap();
-        let queues = told.message_queue_assignments.unwrap();
+        let queues = told.message_queue_assignments?;
         assert!(queues.iter().all(|queue| queue.mode == mode));
-        queues.into_iter().map(|queue| queue.message_queue.queue_id).collect::<Vec<_>>()
+        Some(queues.into_iter().map(|queue| queue.message_queue.queue_id).collect::<Vec<_>>())
     };
-    assert!(ask(RequestMode::Pull).await.is_empty(), "no member, no queue");
+    assert_eq!(ask(RequestMode::Pull).await, None, "without a heartbeat nothing is said");
+    let beat = r#"{"clientID":"c","consumerDataSet":[{"consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","groupName":"G","messageModel":"CLUSTERING","subscriptionDataSet":[],"unitMode":false}],"producerDataSet":[]}"#;
+    let beaten = link.call(link.request(request::HEART_BEAT).with_body(beat), DEADLINE).await.unwrap();
+    assert_eq!(beaten.code, response::SUCCESS, "{:?}", beaten.remark);
+    assert_eq!(ask(RequestMode::Pull).await, Some(vec![0]));
     let body = r#"{"consumerGroup":"G","mode":"POP","popShareQueueNum":8,"topic":"T"}"#;
     let set = link.call(link.request(request::SET_MESSAGE_REQUEST_MODE).with_body(body), DEADLINE).await.unwrap();
     assert_eq!(set.code, response::SUCCESS, "{:?}", set.remark);
-    assert_eq!(ask(RequestMode::Pop).await, [-1]);
+    assert_eq!(ask(RequestMode::Pop).await, Some(vec![-1]));
     let all = link.call(link.request(request::GET_ALL_MESSAGE_REQUEST_MODE), DEADLINE).await.unwrap();
     let expected = format!(r#"{{"messageRequestModeMap":{{"T":{{"G":{body}}}}}}}"#);
     assert_eq!(std::str::from_utf8(&all.body).unwrap(), expected);
