@@ -71,6 +71,7 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
 
 async fn wait(broker: &Broker, asked: &Asked, end: Instant) -> Result<NotificationResponse, Refusal> {
     popping::ready(broker).await?;
+    broker.store.built(broker.store.confirmed()).await;
     let Ground { topic, group, .. } = &asked.ground;
     let Some(waiting) = broker.pop.halls.enter(topic, &notified(group), -1) else {
         let (has_msg, _) = asked.look(broker);

@@ -62,7 +62,7 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let first = if broker.pop.is_ready() { Some(pop.look(&broker)?) } else { None };
     Ok(Outcome::later(async move {
         let got = match first {
-            Some(got) if got.count > 0 || pop.hold.is_zero() => Ok((got, response::POLLING_TIMEOUT)),
+            Some(got) if got.count > 0 => Ok((got, response::POLLING_TIMEOUT)),
             _ => hold(&broker, &pop).await,
         };
         let noted = match got {
@@ -246,6 +246,9 @@ async fn hold(broker: &Broker, pop: &Pop) -> Result<(Got, i32), Refusal> {
     popping::ready(broker).await?;
     // A message may be acknowledged a moment before its queue shows it; a reader must see what a sender knows to be stored.
     broker.store.built(broker.store.confirmed()).await;
+    if pop.hold.is_zero() {
+        return Ok((pop.look(broker)?, response::POLLING_TIMEOUT));
+    }
     let Ground { topic, group, queue, .. } = &pop.ground;
     let queue = queue.map_or(-1, |queue| i32::try_from(queue).unwrap_or(-1));
     let Some(waiting) = broker.pop.halls.enter(topic, group, queue) else {

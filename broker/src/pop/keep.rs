@@ -31,7 +31,7 @@ pub async fn run(broker: &Arc<Broker>) {
             _ = tick.tick() => {}
             () = broker.stop.cancelled() => break,
         }
-        store_offsets(broker).await;
+        store_offsets(broker, 0).await;
         round = round.wrapping_add(1);
         if round.is_multiple_of(PER_PROGRESS) {
             broker.pop.read_foreign();
@@ -39,13 +39,13 @@ pub async fn run(broker: &Arc<Broker>) {
             store_progress(broker).await;
         }
     }
-    store_offsets(broker).await;
+    store_offsets(broker, 0).await;
 }
 
-/// Stores the offsets of groups once the notes that moved them are durable. False: they never will be.
-async fn store_offsets(broker: &Broker) -> bool {
+/// Stores the offsets of groups once the notes that moved them are durable, and the log up to `end`. False: they never will be.
+async fn store_offsets(broker: &Broker, end: u64) -> bool {
     let moved = broker.pop.moved();
-    let end = moved.iter().map(|moved| moved.noted).max().unwrap_or(0);
+    let end = moved.iter().map(|moved| moved.noted).max().unwrap_or(0).max(end);
     if broker.store.durable(end).await.is_err() {
         return false;
     }
@@ -67,8 +67,10 @@ pub(super) async fn store_progress(broker: &Broker) {
         offsets.get(pop.topic(), name::REVIVE_GROUP, *queue).is_none_or(|stored| stored < *note)
     });
     let moved: Vec<(i32, i64)> = moved.collect();
-    // The offsets are taken after the progress was: they are those of all its notes, or of more.
-    if moved.is_empty() || !store_offsets(broker).await {
+    // All that lets the progress pass a note lies before this end: the same checkpoint noted again, the copy of a message. And the
+    // offsets are taken after the progress was: they are those of all its notes, or of more.
+    let end = broker.store.end();
+    if moved.is_empty() || !store_offsets(broker, end).await {
         return;
     }
     if let Err(error) = broker.db.sync().await {
