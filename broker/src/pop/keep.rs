@@ -31,15 +31,23 @@ pub async fn run(broker: &Arc<Broker>) {
             _ = tick.tick() => {}
             () = broker.stop.cancelled() => break,
         }
-        store_offsets(broker, 0).await;
         round = round.wrapping_add(1);
-        if round.is_multiple_of(PER_PROGRESS) {
-            broker.pop.read_foreign();
-            broker.pop.shorten();
-            store_progress(broker).await;
+        // Slaves may let a note wait; a stop does not wait for them.
+        tokio::select! {
+            () = pass(broker, round.is_multiple_of(PER_PROGRESS)) => {}
+            () = broker.stop.cancelled() => break,
         }
     }
+    let _ = tokio::time::timeout(Duration::from_secs(1), store_offsets(broker, 0)).await;
+}
+
+async fn pass(broker: &Broker, with_progress: bool) {
     store_offsets(broker, 0).await;
+    if with_progress {
+        broker.pop.read_foreign();
+        broker.pop.shorten();
+        store_progress(broker).await;
+    }
 }
 
 /// Stores the offsets of groups once the notes that moved them are durable, and the log up to `end`. False: they never will be.

@@ -45,11 +45,11 @@ fn step() -> impl Strategy<Value = Step> {
     let answered = prop::bool::weighted(0.9);
     prop_oneof![
         4 => (0..2_u32, 1..6_usize).prop_map(|(queue, count)| Step::Send { queue, count }),
-        8 => (0..2_u32, prop::bool::weighted(0.3), 1..5_usize, 1_000..60_000_i64, answered.clone()).prop_map(
+        8 => (0..2_u32, prop::bool::weighted(0.3), 1..5_usize, 1_000..60_000_i64, answered).prop_map(
             |(queue, retry, count, invisible, answered)| Step::Pop { queue, retry, count, invisible, answered }
         ),
-        6 => (0..30_usize, answered.clone()).prop_map(|(nth, answered)| Step::Ack { nth, answered }),
-        1 => answered.clone().prop_map(|answered| Step::AckAll { answered }),
+        6 => (0..30_usize, answered).prop_map(|(nth, answered)| Step::Ack { nth, answered }),
+        1 => answered.prop_map(|answered| Step::AckAll { answered }),
         2 => (0..30_usize, 0..90_000_i64, answered)
             .prop_map(|(nth, invisible, answered)| Step::Change { nth, invisible, answered }),
         4 => (1..40_000_i64).prop_map(|ms| Step::Wait { ms }),
