@@ -95,6 +95,12 @@ async fn change(link: &Link, receipt: &str, invisible: i64) -> Frame {
     link.call(link.request(request::CHANGE_MESSAGE_INVISIBLETIME).with_fields(&fields), DEADLINE).await.unwrap()
 }
 
+/// Waits until everything that was sent can be popped.
+async fn shown(node: &Node) {
+    let broker = node.broker();
+    broker.store.built(broker.store.confirmed()).await;
+}
+
 fn bodies(popped: &[Popped]) -> Vec<&str> {
     popped.iter().map(|one| one.body.as_str()).collect()
 }
@@ -107,12 +113,13 @@ async fn a_popped_message_is_away_until_it_is_acknowledged_or_its_time_is_over()
     for body in ["one", "two", "three"] {
         link.call(send(&link, "T", body, ""), DEADLINE).await.unwrap();
     }
+    shown(&node).await;
     let first = pop_with(&link, &pop_request(2, 60_000, 0)).await;
     assert_eq!(bodies(&first), ["one", "two"]);
     let peek = PeekRequest { consumer_group: "G".into(), topic: "T".into(), queue_id: -1, max_msg_nums: 8 };
     let peeked = link.call(link.request(request::PEEK_MESSAGE).with_fields(&peek), DEADLINE).await.unwrap();
     assert_eq!(entry::records(&peeked.body).count(), 1, "only the third is left to see");
-    let second = pop_with(&link, &pop_request(8, 300, 0)).await;
+    let second = pop_with(&link, &pop_request(8, 3_000, 0)).await;
     assert_eq!(bodies(&second), ["three"]);
     for receipt in [&first[0].receipt, &first[0].receipt] {
         assert_eq!(ack(&link, receipt).await.code, response::SUCCESS, "twice is as good as once");
@@ -146,6 +153,7 @@ async fn a_longer_time_is_a_new_receipt_and_survives_a_restart() {
     for body in ["one", "two"] {
         link_before.call(send(&link_before, "T", body, ""), DEADLINE).await.unwrap();
     }
+    shown(&node).await;
     let got = pop_with(&link_before, &pop_request(8, 60_000, 0)).await;
     let changed: InvisibleResponse = change(&link_before, &got[0].receipt, 90_000).await.fields().unwrap();
     let old = Receipt::parse(&got[0].receipt).unwrap();
@@ -226,6 +234,7 @@ async fn in_order_one_batch_is_in_hand() {
         attempt_id: Some(attempt.into()),
         ..pop_request(2, 60_000, poll)
     };
+    shown(&node).await;
     let first = pop_with(&link, &ordered("a", 0)).await;
     assert_eq!(bodies(&first), ["one", "two"]);
     assert!(pop_with(&link, &ordered("b", 0)).await.is_empty());
@@ -262,7 +271,8 @@ async fn batches_are_acknowledged_and_what_comes_too_often_is_dead() {
         link.call(send(&link, "T", body, "TAGS\u{1}x\u{2}"), DEADLINE).await.unwrap();
     }
     node.broker().groups.put(GroupConfig { retry_max_times: 1, ..GroupConfig::new("G") });
-    let got = pop_with(&link, &PopRequest { exp: Some("x||y".into()), ..pop_request(8, 300, 0) }).await;
+    shown(&node).await;
+    let got = pop_with(&link, &PopRequest { exp: Some("x||y".into()), ..pop_request(8, 3_000, 0) }).await;
     let receipt = Receipt::parse(&got[0].receipt).unwrap();
     // Bits 0 and 2: Base64 of 05.
     let body = format!(
