@@ -2,7 +2,7 @@
 //!
 //! A checkpoint is what one pop took from one queue; it is found by lane, first offset and time of the pop. Checkpoints stand
 //! in the order of their notes, which says up to where the notes are dealt with, and by the time at which they are due.
-//! With its place in the table a checkpoint takes some 75 bytes, whether it has one message or 64.
+//! With its place in the table a checkpoint takes 73 bytes, whether it has one message or 64.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
