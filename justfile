@@ -20,6 +20,10 @@ test:
 interop *ARGS:
     tests/interop {{ARGS}}
 
+# SQL92 conditions, judged by Apache RocketMQ's own parser and by ours
+filters *ARGS:
+    tests/filters {{ARGS}}
+
 # One store directory, Apache RocketMQ's broker and ours in turn
 exchange *ARGS:
     tests/exchange {{ARGS}}

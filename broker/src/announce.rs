@@ -110,7 +110,9 @@ impl<'b> Announcer<'b> {
         // A name server that is back learns of us with the next heartbeat, however long it was away.
         self.client.forget_failures(self.address);
         let link = self.client.link(self.address).await?;
-        let fresh = matches!(&self.registered, Some((peer, at)) if *peer == link.peer().id() && at.elapsed() < AGAIN);
+        // A slave is told of its master in answer to a registration.
+        let again = if self.lacks_master() { Duration::ZERO } else { AGAIN };
+        let fresh = matches!(&self.registered, Some((peer, at)) if *peer == link.peer().id() && at.elapsed() < again);
         if changed || !fresh || !self.heartbeat(&link).await? {
             self.register(&link).await?;
         }
@@ -161,11 +163,20 @@ impl<'b> Announcer<'b> {
         Ok(())
     }
 
-    /// A slave without a controller learns here which master there is.
+    /// Whether this is a slave that neither its settings nor a controller tells its master.
+    fn asks_for_master(&self) -> bool {
+        let config = &self.broker.config;
+        config.role == RoleSetting::Slave && config.master.is_none() && self.broker.role.is_slave()
+    }
+
+    fn lacks_master(&self) -> bool {
+        self.asks_for_master() && !self.broker.role.is_master_alive()
+    }
+
     fn note_master(&self, told: &RegisterBrokerResponse<'_>) {
         let broker = self.broker;
         let (Some(client), Some(ha)) = (&told.master_addr, &told.ha_server_addr) else { return };
-        if !broker.role.is_slave() || broker.config.role != RoleSetting::Slave || broker.config.master.is_some() {
+        if !self.asks_for_master() {
             return;
         }
         let master = MasterAddress { client: client.to_string(), ha: ha.to_string() };

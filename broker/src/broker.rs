@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::advertise::Advertised;
 use crate::config::Config;
+use crate::filters::Filters;
 use crate::locks::Locks;
 use crate::members::Members;
 use crate::meta::db::Db;
@@ -67,6 +68,8 @@ pub struct Broker {
     pub master_named: watch::Sender<Option<MasterAddress>>,
     /// Rung when an administrator makes a slave without a controller the master.
     pub promotion: Notify,
+    /// What consumers want of messages.
+    pub filters: Arc<Filters>,
     /// Connected clients.
     pub members: Members,
     /// Queues consumed in order.

@@ -1,6 +1,6 @@
 //! The broker's settings: what there is, where it comes from, what it must look like.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,14 +10,18 @@ use orbitmq_common::name;
 use orbitmq_common::net::network::Addresses;
 use orbitmq_common::telemetry::LogFormat;
 
+use crate::config::address::{outward, resolve};
+use crate::config::filtering::Filtering;
 use crate::config::replication::{Acknowledge, RoleSetting};
 use crate::memory;
 use crate::replica::role::MasterAddress;
 use crate::store::options::Options;
+mod address;
+pub mod filtering;
 pub mod replication;
 mod store;
 
-const KEYS: [Key; 43] = [
+const KEYS: [Key; 45] = [
     Key { name: "listen", aliases: &[] },
     Key { name: "bind_address", aliases: &["bindAddress"] },
     Key { name: "port", aliases: &["listenPort"] },
@@ -55,6 +59,8 @@ const KEYS: [Key; 43] = [
     Key { name: "max_in_flight", aliases: &[] },
     Key { name: "max_connections", aliases: &[] },
     Key { name: "long_polling", aliases: &["longPollingEnable"] },
+    Key { name: "property_filter", aliases: &["enablePropertyFilter"] },
+    Key { name: "subscription_conflicts", aliases: &[] },
     Key { name: "slave_read_after", aliases: &["accessMessageInMemoryMaxRatio"] },
     Key { name: "trace_topic", aliases: &["traceTopicEnable"] },
     Key { name: "lease", aliases: &[] },
@@ -64,13 +70,12 @@ const KEYS: [Key; 43] = [
 ];
 
 /// Settings of RocketMQ's broker that have no counterpart here: what they steer is always on, always off, or not there yet.
-const WITHOUT_EFFECT: [&str; 19] = [
+const WITHOUT_EFFECT: [&str; 18] = [
     "storePathCommitLog",
     "storePathConsumeQueue",
     "storePathIndex",
     "storeCheckpoint",
     "abortFile",
-    "enablePropertyFilter",
     "recallMessageEnable",
     "transactionCheckInterval",
     "transactionTimeOut",
@@ -190,6 +195,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Whether pulls may wait for messages.
     pub long_polling: bool,
+    /// What may be filtered by, and what becomes of conflicts.
+    pub filtering: Filtering,
     /// A reader so many bytes behind the end of the log is sent to a slave.
     pub slave_read_after: u64,
     /// Whether the topic of message traces exists.
@@ -236,6 +243,7 @@ impl Config {
             max_message_size: 4 << 20,
             max_connections: 65_536,
             long_polling: true,
+            filtering: Filtering::default(),
             slave_read_after: memory::percent(40),
             trace_topic: false,
             lease: Duration::from_secs(5),
@@ -312,6 +320,7 @@ impl Config {
         config.auto_create_groups = truth("auto_create_groups")?.unwrap_or(true);
         config.long_polling = truth("long_polling")?.unwrap_or(true);
         config.trace_topic = truth("trace_topic")?.unwrap_or(false);
+        config.filtering = filtering::read(settings)?;
         if let Some(text) = settings.text("slave_read_after") {
             config.slave_read_after =
                 memory::parse(text).map_err(|cause| settings.refuse("slave_read_after", &cause))?;
@@ -351,7 +360,7 @@ impl Config {
     pub fn advertised(&self, bound: SocketAddr) -> Result<SocketAddr, String> {
         match &self.advertise {
             Some(host) => resolve("advertise", host, bound.port()),
-            None if bound.ip().is_unspecified() => Ok(SocketAddr::new(outward_address(), bound.port())),
+            None if bound.ip().is_unspecified() => Ok(SocketAddr::new(outward(), bound.port())),
             None => Ok(bound),
         }
     }
@@ -366,25 +375,6 @@ impl Config {
             None => Ok(SocketAddr::new(clients.ip(), bound.port())),
         }
     }
-}
-
-/// `host` or `host:port` as an address.
-fn resolve(key: &str, host: &str, port: u16) -> Result<SocketAddr, String> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, port));
-    }
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let with_port = if has_port { host.to_owned() } else { format!("{host}:{port}") };
-    let mut addresses = with_port.to_socket_addrs().map_err(|error| format!("{key} = '{host}': {error}"))?;
-    addresses.next().ok_or_else(|| format!("{key} = '{host}': the name has no address"))
-}
-
-/// The address of the interface that leads outwards; loopback when there is none. No packet is sent.
-fn outward_address() -> IpAddr {
-    let loopback = IpAddr::from([127, 0, 0, 1]);
-    let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0") else { return loopback };
-    let found = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
-    found.map_or(loopback, |address| address.ip())
 }
 
 fn listen(settings: &Settings) -> Result<SocketAddr, ConfigError> {

@@ -10,8 +10,8 @@ use orbitmq_common::protocol::frame::Frame;
 use crate::broker::Broker;
 use crate::handler::admin::{figures, group, progress, replication, topic};
 use crate::handler::{
-    ack, assignment, heartbeat, invisible, lock, metadata, notification, offset, peek, pop, pull, query, relay, send,
-    send_back,
+    ack, assignment, heartbeat, invisible, lock, metadata, notification, offset, peek, pop, pull, query, relay, reply,
+    send, send_back,
 };
 use crate::refusal::Refusal;
 
@@ -50,6 +50,7 @@ impl Dispatch {
             request::NOTIFICATION => return notification::call(broker, frame),
             request::QUERY_ASSIGNMENT => return assignment::query(broker, frame),
             request::SET_MESSAGE_REQUEST_MODE => return assignment::set(broker, frame),
+            request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2 => return reply::call(broker, peer, frame),
             request::GET_CONSUMER_RUNNING_INFO => return relay::running_info(broker, frame),
             request::CONSUME_MESSAGE_DIRECTLY => return relay::consume_directly(broker, frame),
             request::UPDATE_AND_CREATE_TOPIC => return topic::create(broker, frame),
@@ -75,7 +76,7 @@ impl Dispatch {
             request::HEART_BEAT => heartbeat::beat(broker, peer, frame),
             request::UNREGISTER_CLIENT => heartbeat::leave(broker, peer, frame),
             request::GET_CONSUMER_LIST_BY_GROUP => heartbeat::list(broker, frame),
-            request::CHECK_CLIENT_CONFIG => heartbeat::check(frame),
+            request::CHECK_CLIENT_CONFIG => heartbeat::check(broker, frame),
             request::LOCK_BATCH_MQ => lock::lock(broker, frame),
             request::UNLOCK_BATCH_MQ => lock::unlock(broker, frame),
             request::VIEW_MESSAGE_BY_ID => query::view(broker, frame),

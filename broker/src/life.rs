@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::config::replication::{Acknowledge, RoleSetting};
 use crate::delay;
 use crate::dispatch::Dispatch;
+use crate::filters::Filters;
 use crate::locks::Locks;
 use crate::members::Members;
 use crate::meta::db::Db;
@@ -174,11 +175,13 @@ pub(crate) fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Res
     };
     legacy.import()?;
     let store_id = identity::of(&config.store)?;
+    let filters = Arc::new(Filters::new(config.filtering.sql));
     let broker = Broker {
         store_id,
         ids: UniqueIds::new(sockets.address.ip()),
         advertised: Advertised::default(),
-        members: Members::default(),
+        members: Members::new(Arc::clone(&filters), config.filtering.on_conflict),
+        filters,
         locks: Locks::default(),
         started: now_ms(),
         stop: CancellationToken::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hashbrown::{HashMap, HashSet};
@@ -16,6 +17,9 @@ use orbitmq_common::protocol::header::group::ConsumerGroupRequest;
 use orbitmq_common::protocol::json::language_name;
 use parking_lot::RwLock;
 
+use crate::config::filtering::OnConflict;
+use crate::conflict::{Conflict, News, Wants};
+use crate::filters::Filters;
 use crate::subscription::Subscription;
 
 /// A client that sends no heartbeat for so long is gone.
@@ -70,6 +74,7 @@ impl Member {
 pub struct ConsumerGroup {
     members: HashMap<u64, Member>,
     subscriptions: BTreeMap<String, Arc<Subscription>>,
+    wants: Wants,
     /// How messages reach it.
     pub consume_type: ConsumeType,
     /// Sharing or broadcasting.
@@ -90,8 +95,14 @@ impl ConsumerGroup {
         self.subscriptions.values().map(|subscription| &subscription.data)
     }
 
+    /// Two members that want different things, if there are such.
+    #[must_use]
+    pub fn conflict(&self) -> Option<&Conflict> {
+        self.wants.conflict()
+    }
+
     /// Takes over what a member says. True: something changed.
-    fn update(&mut self, data: ConsumerData) -> bool {
+    fn update(&mut self, data: ConsumerData, filters: &Filters) -> bool {
         self.consume_type = data.consume_type;
         self.message_model = data.message_model;
         self.consume_from_where = data.consume_from_where;
@@ -105,7 +116,7 @@ impl ConsumerGroup {
             changed |= known.is_none_or(|known| {
                 known.data.sub_string != sub.sub_string || known.data.expression_type != sub.expression_type
             });
-            self.subscriptions.insert(sub.topic.clone(), Arc::new(Subscription::new(sub)));
+            self.subscriptions.insert(sub.topic.clone(), Arc::new(Subscription::new(sub, filters)));
         }
         let before = self.subscriptions.len();
         self.subscriptions.retain(|topic, _| listed.contains(topic));
@@ -118,10 +129,22 @@ impl ConsumerGroup {
 pub struct Members {
     consumers: RwLock<HashMap<String, ConsumerGroup>>,
     producers: RwLock<HashMap<String, HashMap<u64, Member>>>,
+    filters: Arc<Filters>,
+    on_conflict: OnConflict,
+    conflicts: AtomicU64,
 }
 
 impl Members {
+    /// Nobody yet.
+    #[must_use]
+    pub fn new(filters: Arc<Filters>, on_conflict: OnConflict) -> Self {
+        Self { filters, on_conflict, ..Self::default() }
+    }
+
     /// Notes a consumer's heartbeat. The group's members are told when it changed and `notify` asks for it.
+    ///
+    /// # Errors
+    /// It wants something else than another member, and such are refused: nothing is noted.
     pub fn consumer_seen(
         &self,
         member: &Member,
@@ -129,25 +152,67 @@ impl Members {
         fingerprint: i32,
         without_sub: bool,
         notify: bool,
-    ) {
+    ) -> Result<(), Conflict> {
         let name = data.group_name.clone();
         let clustering = data.message_model == MessageModel::Clustering;
-        let changed = {
+        let (changed, news) = {
             let mut consumers = self.consumers.write();
+            if self.on_conflict == OnConflict::Refuse
+                && !without_sub
+                && let Some(group) = consumers.get_mut(&name)
+                && let Some(conflict) = group.wants.against(&member.client_id, &data)
+            {
+                if let Some(known) = group.members.get_mut(&member.peer.id()) {
+                    known.seen = member.seen;
+                }
+                let is_new = group.wants.refuse(&member.client_id, &conflict);
+                drop(consumers);
+                if is_new {
+                    self.conflicts.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(group = name, client = member.client_id, "{conflict}; the client is refused");
+                }
+                return Err(conflict);
+            }
             let group = consumers.entry_ref(name.as_str()).or_default();
             let is_new = group.members.insert(member.peer.id(), member.clone()).is_none();
-            let updated = !without_sub && group.update(data);
+            let news =
+                if without_sub { News::None } else { group.wants.told(member.peer.id(), &member.client_id, &data) };
+            let updated = !without_sub && group.update(data, &self.filters);
             if fingerprint != 0 {
                 group.fingerprint = fingerprint;
             }
-            is_new || updated
+            (is_new || updated, news)
         };
+        self.tell_conflict(&name, news);
         // The connection may have ended while its heartbeat was on the way.
         if member.peer.is_closed() {
             self.gone(&member.peer);
         } else if changed && clustering && notify {
             self.tell_group(&name);
         }
+        Ok(())
+    }
+
+    fn tell_conflict(&self, group: &str, news: News) {
+        match news {
+            News::Found(conflict) => {
+                self.conflicts.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    group,
+                    "{conflict}; the newest subscription counts for all of them, and each misses messages"
+                );
+            }
+            News::Over => tracing::info!(group, "all members of the group want the same again"),
+            News::None => {}
+        }
+    }
+
+    /// How often members have wanted different things, and groups whose members do so now.
+    #[must_use]
+    pub fn conflicts(&self) -> (u64, Vec<(String, Conflict)>) {
+        let consumers = self.consumers.read();
+        let now = consumers.iter().filter_map(|(name, group)| Some((name.clone(), group.conflict()?.clone())));
+        (self.conflicts.load(Ordering::Relaxed), now.collect())
     }
 
     /// Whether a heartbeat without subscriptions, known by its fingerprint, can be trusted.
@@ -175,9 +240,12 @@ impl Members {
         let mut consumers = self.consumers.write();
         let Some(group) = consumers.get_mut(name) else { return false };
         let removed = group.members.remove(&id).is_some();
+        let news = group.wants.left(id);
         if group.members.is_empty() {
             consumers.remove(name);
         }
+        drop(consumers);
+        self.tell_conflict(name, news);
         removed
     }
 
@@ -288,6 +356,13 @@ impl Members {
     #[must_use]
     pub fn consumer(&self, group: &str, client_id: &str) -> Option<Member> {
         self.consumers.read().get(group)?.members.values().find(|member| member.client_id == client_id).cloned()
+    }
+
+    /// A connected producer, by the id of its client.
+    #[must_use]
+    pub fn producer(&self, client_id: &str) -> Option<Member> {
+        let producers = self.producers.read();
+        producers.values().flat_map(HashMap::values).find(|member| member.client_id == client_id).cloned()
     }
 
     /// Members of a producer group.

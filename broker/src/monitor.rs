@@ -96,6 +96,7 @@ async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
 
 fn write_metrics(broker: &Broker, out: &mut String) {
     let stats = broker.store.stats();
+    let (conflicts, conflicts_now) = broker.members.conflicts();
     let mut put = |kind: &str, name: &str, help: &str, value: f64| {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} {kind}\norbitmq_{name} {value}");
@@ -109,8 +110,15 @@ fn write_metrics(broker: &Broker, out: &mut String) {
         ("batches_total", "Batches written to the log.", stats.batches),
         ("flushes_total", "Flushes of the log to the disk.", stats.flushes),
         ("damaged_records_total", "Records that failed their checksum and were not served.", stats.damaged),
+        ("index_mended_total", "Key index files that were damaged and mended.", stats.index_mended),
         ("derived_failures_total", "Failed writes of queue and index files, tried again.", stats.derived_failures),
         ("deleted_segments_total", "Log segments deleted by retention.", stats.deleted_segments),
+        (
+            "filter_failures_total",
+            "Messages not handed out because a filter could not be evaluated on them.",
+            broker.filters.failures(),
+        ),
+        ("subscription_conflicts_total", "Times that members of a group wanted different things.", conflicts),
     ];
     for (name, help, value) in counters {
         put("counter", name, help, value as f64);
@@ -130,6 +138,7 @@ fn write_metrics(broker: &Broker, out: &mut String) {
             "Advertised addresses that do not lead to this broker.",
             broker.advertised.troubles().len() as f64,
         ),
+        ("subscription_conflicts", "Groups whose members want different things now.", conflicts_now.len() as f64),
         ("log_fenced", "1 after a failed write or flush, until a restart.", truth(stats.poisoned.is_some())),
         ("disk_full", "1 while no space can be reserved.", truth(stats.disk_full)),
     ];

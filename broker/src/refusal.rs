@@ -70,7 +70,11 @@ impl From<NameError> for Refusal {
 
 impl From<FilterError> for Refusal {
     fn from(error: FilterError) -> Self {
-        Self::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string())
+        let code = match error {
+            FilterError::Text(_) => response::SUBSCRIPTION_PARSE_FAILED,
+            FilterError::Off => response::SYSTEM_ERROR,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

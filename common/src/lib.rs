@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 pub mod config;
+pub mod filter;
 pub mod message;
 pub mod name;
 pub mod net;

@@ -147,7 +147,29 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Subscribes to the messages of a topic whose properties fulfil an SQL92 condition, if its brokers filter so.
+    /// Subscribes to the messages of a topic whose properties fulfil an SQL92 condition, in RocketMQ's dialect:
+    /// `=`, `<>`, `<`, `<=`, `>`, `>=`, `BETWEEN`, `IN`, `IS NULL`, `CONTAINS`, `STARTSWITH`, `ENDSWITH`, `NOT`, `AND`, `OR`.
+    /// `TAGS` and `KEYS` are properties like others. The brokers filter; Apache RocketMQ's do so with `enablePropertyFilter=true`.
+    ///
+    /// ```no_run
+    /// # use orbitmq_consumer::Consumer;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let consumer = Consumer::builder()
+    ///     .nameservers(["127.0.0.1:9876"])
+    ///     .group("large-northern-orders")
+    ///     .subscribe_sql("orders", "TAGS IN ('paid', 'sent') AND amount >= 100.0 AND region = 'north'")
+    ///     .build()
+    ///     .await?;
+    /// while let Some(delivery) = consumer.next().await {
+    ///     println!("{:?} of {:?}", delivery.key(), delivery.message().property("region"));
+    ///     delivery.ack();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A number without a point compares with properties that are whole numbers of 32 bits; `100.0` compares with any number.
+    /// A message that lacks a property, or has no number where one is compared, is not wanted.
     #[must_use]
     pub fn subscribe_sql(mut self, topic: impl Into<String>, condition: impl Into<String>) -> Self {
         self.config.subscriptions.push((topic.into(), "SQL92", condition.into()));

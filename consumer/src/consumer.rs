@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::FutureExt;
+use orbitmq_common::filter::condition::Condition;
 use orbitmq_common::message::message::StoredMessage;
 use orbitmq_common::name;
 use orbitmq_common::net::client::Client;
@@ -271,7 +272,12 @@ fn subscriptions(config: &Config) -> Result<Vec<Subscription>, BuildError> {
     let mut subscriptions: Vec<Subscription> = Vec::new();
     for (topic, kind, expression) in &config.subscriptions {
         name::check_topic(topic)?;
-        let tags = if *kind == "TAG" { tags(topic, expression)? } else { Vec::new() };
+        let tags = if *kind == "TAG" {
+            tags(topic, expression)?
+        } else {
+            Condition::parse(expression).map_err(|cause| BuildError::Condition { topic: topic.clone(), cause })?;
+            Vec::new()
+        };
         let expression = if expression.trim().is_empty() { "*".to_owned() } else { expression.clone() };
         let subscription = Subscription { topic: topic.as_str().into(), kind, expression, tags };
         subscriptions.retain(|known| known.topic != subscription.topic);

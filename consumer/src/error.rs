@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use orbitmq_common::filter::syntax::SyntaxError;
 use orbitmq_common::name::NameError;
 use orbitmq_common::route::finder::RouteError;
 
@@ -27,6 +28,14 @@ pub enum BuildError {
         topic: String,
         /// The filter.
         expression: String,
+    },
+    /// An SQL92 condition cannot be read.
+    #[error("the condition of topic '{topic}' is not valid, {cause}")]
+    Condition {
+        /// The topic.
+        topic: String,
+        /// What is wrong, and where.
+        cause: SyntaxError,
     },
     /// The offsets of a broadcasting group cannot be read.
     #[error("the offsets in {} cannot be read: {cause}; repair or remove the file", path.display())]

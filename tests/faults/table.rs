@@ -14,7 +14,8 @@ pub struct Table {
     double_masters: usize,
     duplicates: usize,
     acknowledged: usize,
-    failovers: Vec<Cost>,
+    /// With the number of members of the group: of two, one alone acknowledges nothing until the other is back.
+    failovers: Vec<(u8, Cost)>,
 }
 
 impl Table {
@@ -67,16 +68,18 @@ impl Table {
         self.double_masters += verdict.double_masters;
         self.duplicates += verdict.duplicates;
         self.acknowledged += verdict.acknowledged;
-        self.failovers.extend(&report.failovers);
+        self.failovers.extend(report.failovers.iter().map(|cost| (plan.members, *cost)));
     }
 
     /// Prints the figures and the totals; tells whether every round was well.
     #[must_use]
     pub fn close(self) -> bool {
         let Self { rounds, breaches, lost, reordered, double_masters, duplicates, acknowledged, failovers } = self;
-        let alone: Vec<Cost> = failovers.iter().copied().filter(|cost| cost.is_alone).collect();
-        print_failovers("kills of a master", &failovers);
-        print_failovers("kills of a master with nothing else wrong", &alone);
+        let of = |members: u8| -> Vec<Cost> { failovers.iter().filter(|of| of.0 == members).map(|of| of.1).collect() };
+        let alone: Vec<Cost> = of(3).into_iter().filter(|cost| cost.is_alone).collect();
+        print_failovers("kills of a master of two", &of(2));
+        print_failovers("kills of a master of three", &of(3));
+        print_failovers("kills of a master of three with nothing else wrong", &alone);
         println!("{acknowledged} messages acknowledged, {breaches} rounds with breaches");
         println!(
             "rounds {rounds} lost {lost} reordered {reordered} double-masters {double_masters} duplicates {duplicates}"

@@ -44,6 +44,15 @@ fn captured_logs() -> &'static [Vec<u8>] {
     LOGS.get_or_init(|| golden("records"))
 }
 
+/// The conditions that Apache RocketMQ has judged.
+fn conditions() -> &'static [Vec<u8>] {
+    static CONDITIONS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    CONDITIONS.get_or_init(|| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/filters/expressions");
+        std::fs::read_to_string(path).unwrap().lines().map(|line| line.as_bytes().to_vec()).collect()
+    })
+}
+
 /// Some sound bytes with a few changes: overwritten, cut, or a piece of them again.
 fn damaged(sound: &'static [Vec<u8>]) -> impl Strategy<Value = Vec<u8>> {
     let changes = vec((0_u8..4, any::<Index>(), any::<Index>(), any::<u8>()), 0..6);
@@ -90,6 +99,9 @@ fn captured_bytes_pass_every_entry() {
         message::record(log);
         message::properties(log);
     }
+    for condition in conditions() {
+        message::filter(condition);
+    }
 }
 
 proptest! {
@@ -124,6 +136,11 @@ proptest! {
             data[at] = value;
             message::batch(&data);
         }
+    }
+
+    #[test]
+    fn filters(data in prop_oneof![any_bytes(), damaged(conditions())]) {
+        message::filter(&data);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod bodies;
 mod fields;
+mod filters;
 mod frames;
 mod receipts;
 mod sample;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use orbitmq_tests::daemon::{Daemon, Place};
 use orbitmq_tests::producers::{Producers, ROUTE_REFRESH};
-use orbitmq_tests::session::Session;
+use orbitmq_tests::session::{Outgoing, Session, properties};
 use orbitmq_tests::wait::time_until;
 
 const TESTD: &str = env!("CARGO_BIN_EXE_orbitmq-testd");
@@ -14,6 +14,8 @@ const QUEUES: i32 = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How soon routes have to be right.
 const PROMPT: Duration = Duration::from_secs(2);
+/// How soon a slave has to copy: well before brokers register again by themselves.
+const FOUND: Duration = Duration::from_secs(15);
 /// The brokers' lease.
 const LEASE: Duration = Duration::from_secs(2);
 
@@ -79,6 +81,32 @@ async fn dead_brokers_leave_the_routes() {
     cluster.brokers[1].start();
     cluster.time_until_known(&[1, 2], &["a", "b"], PROMPT).await;
     load.finish(&cluster.brokers, QUEUES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slave_finds_a_master_that_comes_later() {
+    let place = Place::new(TESTD);
+    let nameservers = vec![place.nameserver("n1").start()];
+    let slave = place.broker_in("slave", &place.path().join("slave")).set("name", "a").nameservers(&nameservers);
+    let slave = slave.set("role", "slave").set("id", "1").start();
+    let routes = Session::new(nameservers[0].address());
+    let is_known = async || routes.cluster().await.is_ok_and(|known| known.broker_addr_table.contains_key("a"));
+    time_until("the slave is registered", PATIENCE, is_known).await;
+
+    // The second time it has another address.
+    for name in ["first", "second"] {
+        let master = place.broker_in(name, &place.path().join("master")).set("name", "a").nameservers(&nameservers);
+        let mut master = master.start();
+        let session = Session::new(master.address());
+        session.create_topic(name, 1).await.unwrap();
+        session.send(name, 0, &[Outgoing { body: "body".into(), properties: properties(name, 0) }]).await.unwrap();
+        let copy = Session::new(slave.address());
+        let found =
+            time_until("the slave copies", FOUND, async || copy.max_offset(name, 0).await.is_ok_and(|end| end == 1))
+                .await;
+        println!("a slave copies from a master that came later after {found:?}");
+        master.kill();
+    }
 }
 
 struct Cluster {

@@ -94,9 +94,10 @@ pub fn is_the_one(shown: &Shown, sent: &Sent) -> Result<(), String> {
 /// Messages of one queue between two deletions of its topic, oldest first.
 type Generation<'a> = Vec<&'a Sent>;
 
-fn generations<'a>(history: &'a History, topic: &str, queue: u32, end: u64) -> Vec<Generation<'a>> {
+fn generations<'a>(history: &'a History, (topic, queue): (&str, u32), end: u64, at: usize) -> Vec<Generation<'a>> {
     let mut all: BTreeMap<usize, Generation<'a>> = BTreeMap::new();
-    let there = |sent: &&Sent| sent.topic == topic && sent.queue == queue && sent.place.end <= end;
+    let there =
+        |sent: &&Sent| sent.topic == topic && sent.queue == queue && sent.place.end <= end && sent.may_be_there(at);
     for sent in history.sent.iter().filter(there) {
         all.entry(sent.deleted.map_or(usize::MAX, |deleted| deleted.1)).or_default().push(sent);
     }
@@ -116,13 +117,15 @@ pub fn holds(store: &Store, history: &History, promise: Promise, at: usize) -> R
     }
     for (topic, queues) in TOPICS {
         for queue in 0..queues {
-            let generations = generations(history, topic, queue, end);
+            let generations = generations(history, (topic, queue), end, at);
             let shown = drain(store, topic, queue)?;
             queue_holds(store, (topic, queue), &generations, &shown, at)?;
         }
     }
-    let alive =
-        |sent: &&Sent| sent.place.physical_offset >= start && sent.place.end <= end && sent.life(at) == Life::Lives;
+    let alive = |sent: &&Sent| {
+        let inside = sent.place.physical_offset >= start && sent.place.end <= end;
+        inside && sent.may_be_there(at) && sent.life(at) == Life::Lives
+    };
     history.sent.iter().filter(alive).try_for_each(|sent| key_leads_to(store, sent))
 }
 
@@ -220,7 +223,7 @@ pub fn goes_on(store: &Store, history: &mut History) -> Result<u64, Breach> {
             if place.queue_offset as i64 != next || place.physical_offset < end {
                 return Err(failed(&format!("{topic}/{queue} goes on at {}, not {next}", place.queue_offset)));
             }
-            history.add(&draft, place);
+            history.add(&draft, place, 0);
         }
     }
     let end = history.sent.last().map_or(0, |last| last.place.end);

@@ -100,7 +100,7 @@ impl Platter {
                 }
             }
             Op::Remove(name) => self.put(vec![(name.clone(), None)]),
-            Op::Promise(_) => {}
+            Op::Promise(_) | Op::Cut(_) => {}
         }
     }
 

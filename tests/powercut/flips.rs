@@ -36,6 +36,8 @@ pub enum Victim {
     Queues,
     /// The key index.
     Index,
+    /// The checksums of the key index.
+    Sums,
     /// Checkpoints and marks.
     Checkpoint,
 }
@@ -45,14 +47,14 @@ pub enum Victim {
 pub enum Outcome {
     /// All messages are served.
     Healed,
+    /// All messages are served, and a file of the key index was mended.
+    IndexMended,
     /// All but the one that was hit.
     Missing,
     /// The store opened only when told to skip the hole.
     Refused,
     /// Behind the last checkpoint a flip in the last segment cannot be told from a torn end.
     TornEnd,
-    /// All messages are served, but one is not found by its key: index files have no checksums.
-    KeyHidden,
 }
 
 impl Outcome {
@@ -60,10 +62,10 @@ impl Outcome {
     pub fn name(self) -> &'static str {
         match self {
             Self::Healed => "all served",
+            Self::IndexMended => "index mended",
             Self::Missing => "one missing",
             Self::Refused => "refused, then skipped",
             Self::TornEnd => "taken for a torn end",
-            Self::KeyHidden => "all served, a key hidden",
         }
     }
 }
@@ -74,6 +76,7 @@ impl Victim {
             Some("commitlog") => Some(Self::Log),
             Some("consumequeue") => Some(Self::Queues),
             Some("index") => Some(Self::Index),
+            Some("orbitmq.index") => Some(Self::Sums),
             Some("orbitmq.checkpoint" | "orbitmq.checkpoint.copy" | "checkpoint" | "abort") => Some(Self::Checkpoint),
             _ => None,
         }
@@ -116,8 +119,7 @@ impl Rest {
         let dir = dir.join("flipped");
         lay_out(&files, &dir);
         let hit = (victim == Victim::Log).then(|| base_of(&name) + at as u64);
-        let result =
-            guarded(|| self.look(victim, hit, &dir)).map_err(|breach| breach.at(&format!("{name}, byte {at}")));
+        let result = guarded(|| self.look(hit, &dir)).map_err(|breach| breach.at(&format!("{name}, byte {at}")));
         std::fs::remove_dir_all(&dir).expect("a directory in memory goes");
         (result, files)
     }
@@ -141,7 +143,7 @@ impl Rest {
         }
     }
 
-    fn look(&self, victim: Victim, hit: Option<u64>, dir: &Path) -> Result<Outcome, Breach> {
+    fn look(&self, hit: Option<u64>, dir: &Path) -> Result<Outcome, Breach> {
         let mut refused = false;
         let opened = Store::open(sound(dir)).or_else(|error| match error {
             OpenError::Hole { .. } => {
@@ -187,16 +189,15 @@ impl Rest {
                 return Err(Breach::Served(format!("the record at {} is wrong", sent.place.physical_offset)));
             }
         }
-        let hidden =
-            self.sent.iter().filter(|sent| !excused(sent)).try_for_each(|sent| check::key_leads_to(&store, sent));
+        self.sent.iter().filter(|sent| !excused(sent)).try_for_each(|sent| check::key_leads_to(&store, sent))?;
         for (topic, queue) in queues() {
             let of_queue = |sent: &&Sent| sent.topic == topic && sent.queue == queue && !excused(sent);
             check::tags_lead_to(&store, topic, queue, &self.sent.iter().filter(of_queue).collect::<Vec<_>>())?;
         }
-        match hidden {
-            Err(_) if victim == Victim::Index => Ok(Outcome::KeyHidden),
-            other => other.map(|()| outcome),
+        if outcome == Outcome::Healed && store.stats().index_mended > 0 {
+            return Ok(Outcome::IndexMended);
         }
+        Ok(outcome)
     }
 
     /// Whether the log was read up to a flip in its last segment and took it for its end.

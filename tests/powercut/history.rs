@@ -20,6 +20,10 @@ pub struct Sent {
     pub body: Arc<[u8]>,
     /// Where it is.
     pub place: Appended,
+    /// Changes before it was sent.
+    pub born: usize,
+    /// Changes behind the end of a cut that took it from the log.
+    pub cut: Option<usize>,
     /// Changes before and behind the deletion of its topic.
     pub deleted: Option<(usize, usize)>,
 }
@@ -43,6 +47,11 @@ pub enum Life {
 }
 
 impl Sent {
+    /// Whether the log may hold it when the power is cut behind so many changes.
+    pub fn may_be_there(&self, at: usize) -> bool {
+        self.born <= at && self.cut.is_none_or(|done| at < done)
+    }
+
     /// What is known of it when the power is cut behind so many changes.
     pub fn life(&self, at: usize) -> Life {
         match self.deleted {
@@ -54,10 +63,19 @@ impl Sent {
 }
 
 impl History {
-    /// Notes a message.
-    pub fn add(&mut self, draft: &Draft, place: Appended) {
+    /// Notes a message, sent behind so many changes.
+    pub fn add(&mut self, draft: &Draft, place: Appended, born: usize) {
         let Draft { number, topic, queue, .. } = *draft;
-        self.sent.push(Sent { number, topic, queue, body: Arc::clone(&draft.body), place, deleted: None });
+        self.sent.push(Sent {
+            number,
+            topic,
+            queue,
+            body: Arc::clone(&draft.body),
+            place,
+            born,
+            cut: None,
+            deleted: None,
+        });
     }
 
     /// Number for the next message.
@@ -67,7 +85,14 @@ impl History {
 
     /// What was never written when a process ended is as if it had not been sent.
     pub fn forget_behind(&mut self, end: u64) {
-        self.sent.retain(|sent| sent.place.end <= end);
+        self.sent.retain(|sent| sent.cut.is_some() || sent.place.end <= end);
+    }
+
+    /// The log was cut at an offset; so many changes came before the end of that.
+    pub fn cut(&mut self, to: u64, done: usize) {
+        for sent in self.sent.iter_mut().filter(|sent| sent.cut.is_none() && sent.place.physical_offset >= to) {
+            sent.cut = Some(done);
+        }
     }
 
     /// A topic was deleted between two numbers of changes.
@@ -80,8 +105,9 @@ impl History {
     /// The same history for a store that opened again behind a cut: nothing is undecided any more.
     pub fn settled(&self, at: usize, end: u64, is_there: impl Fn(&Sent) -> bool) -> Self {
         let mut settled = self.clone();
-        settled.forget_behind(end);
+        settled.sent.retain(|sent| sent.may_be_there(at) && sent.place.end <= end);
         for sent in &mut settled.sent {
+            (sent.born, sent.cut) = (0, None);
             let dead = match sent.life(at) {
                 Life::Lives => false,
                 Life::Dead => true,
@@ -107,6 +133,7 @@ impl Promise {
     pub fn follow(&mut self, op: &Op, segment_size: u64) {
         match op {
             Op::Promise(upto) => self.upto = self.upto.max(*upto),
+            Op::Cut(to) => self.upto = self.upto.min(*to),
             Op::Remove(name) => {
                 let base = name.strip_prefix("commitlog/").and_then(|name| name.parse::<u64>().ok());
                 // Recovery removes segments too, but not the first.

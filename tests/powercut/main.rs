@@ -32,7 +32,7 @@ use crate::report::Report;
 use crate::workload::{Kind, Recording};
 
 /// What suffers, and how often.
-const VICTIMS: [(Victim, &str); 8] = [
+const VICTIMS: [(Victim, &str); 9] = [
     (Victim::Log, "flip, log"),
     (Victim::Log, "flip, log"),
     (Victim::Log, "flip, log"),
@@ -40,12 +40,13 @@ const VICTIMS: [(Victim, &str); 8] = [
     (Victim::Queues, "flip, queues"),
     (Victim::Index, "flip, index"),
     (Victim::Index, "flip, index"),
+    (Victim::Sums, "flip, index checksums"),
     (Victim::Checkpoint, "flip, checkpoint"),
 ];
 /// States that share a recording.
 const PER_RECORDING: u64 = 250;
 /// What is recorded, in turn.
-const KINDS: [Kind; 4] = [Kind::Sync, Kind::Slave, Kind::Async, Kind::Sync];
+const KINDS: [Kind; 4] = [Kind::Sync, Kind::Slave, Kind::Async, Kind::Rejoin];
 
 fn main() -> ExitCode {
     let args = match Args::read(std::env::args().skip(1)) {

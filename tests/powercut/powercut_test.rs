@@ -13,9 +13,9 @@ fn last_line(output: &Output) -> String {
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_wrong_is_served() {
-    let output = explore(&["--states", "600", "--flips", "300", "--seed", "7"]);
+    let output = explore(&["--states", "800", "--flips", "300", "--seed", "7"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!(last_line(&output), "states 600 lost 0 unopened 0 flips 300 served 0 unhealed 0");
+    assert_eq!(last_line(&output), "states 800 lost 0 unopened 0 flips 300 served 0 unhealed 0");
 }
 
 #[test]

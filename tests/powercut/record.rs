@@ -33,6 +33,8 @@ pub enum Op {
     Remove(String),
     /// From here on the log is promised up to this offset.
     Promise(u64),
+    /// From here on it is promised up to this offset at most: the rest is about to be cut.
+    Cut(u64),
 }
 
 /// The real disk, watched. Nothing is really flushed: the power is cut in the model only.

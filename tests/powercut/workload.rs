@@ -9,6 +9,7 @@ use fastrand::Rng;
 use orbitmq_broker::store::Store;
 use orbitmq_broker::store::io::{Disk, Io};
 use orbitmq_broker::store::options::{Flush, IndexSize, Options, Retention};
+use orbitmq_broker::store::truncate;
 use orbitmq_common::message::record::NewRecord;
 
 use crate::disk::{self, Image};
@@ -31,6 +32,8 @@ pub enum Kind {
     Async,
     /// A slave: what it says it has flushed is there.
     Slave,
+    /// A master that was followed by another: between its lives its log is cut, and goes on otherwise.
+    Rejoin,
 }
 
 impl Kind {
@@ -40,6 +43,7 @@ impl Kind {
             Self::Sync => "power cut, sync",
             Self::Async => "power cut, async",
             Self::Slave => "power cut, slave",
+            Self::Rejoin => "power cut, log cut short",
         }
     }
 }
@@ -72,7 +76,7 @@ pub fn options(dir: &Path, io: Arc<dyn Io>, kind: Kind) -> Options {
     Options {
         segment_size: SEGMENT,
         queue_file_entries: 40,
-        index: Some(IndexSize { slots: 499, entries: 400 }),
+        index: Some(IndexSize { slots: 1_300, entries: 1_200 }),
         flush: if kind == Kind::Async { Flush::Async } else { Flush::Sync },
         flush_every: Duration::from_millis(15),
         checkpoint_every: hour,
@@ -118,13 +122,16 @@ pub fn record(kind: Kind, plant: Option<Plant>, seed: u64, dir: &Path) -> Record
         if master.is_none() {
             history.forget_behind(store.confirmed());
         }
-        let (disk, master) = (Arc::clone(&disk), master.clone());
-        let mut worker = Worker { kind, plant, disk, store, master, history, chance: chance.fork() };
+        let master = master.clone();
+        let mut worker = Worker { kind, plant, disk: Arc::clone(&disk), store, master, history, chance: chance.fork() };
         worker.run();
         closed = worker.chance.bool();
         if closed {
             worker.store.close().expect("the recorded store closes");
             worker.promise(worker.store.flushed());
+        }
+        if kind == Kind::Rejoin {
+            worker.cut(dir);
         }
         history = worker.history;
     }
@@ -152,7 +159,7 @@ impl Worker {
         let rest_at = self.chance.usize(0..STEPS);
         for step in 0..STEPS {
             match self.chance.u8(0..40) {
-                0 if self.master.is_none() => self.delete(),
+                0 if matches!(self.kind, Kind::Sync | Kind::Async) => self.delete(),
                 1..=8 => self.batch(),
                 _ => self.burst(),
             }
@@ -198,8 +205,9 @@ impl Worker {
     fn burst(&mut self) {
         for _ in 0..self.chance.usize(1..10) {
             let draft = self.draft(0);
+            let born = self.disk.count();
             let place = self.front().append(&draft.record()).expect("an append");
-            self.history.add(&draft, place);
+            self.history.add(&draft, place, born);
             self.appended(place.end);
         }
     }
@@ -210,9 +218,10 @@ impl Worker {
             .map(|ahead| Draft::new(first.number + ahead, first.topic, first.queue))
             .collect();
         let records: Vec<NewRecord<'_>> = drafts.iter().map(Draft::record).collect();
+        let born = self.disk.count();
         let places = self.front().append_batch(&records).expect("an append");
         for (draft, place) in drafts.iter().zip(places) {
-            self.history.add(draft, place);
+            self.history.add(draft, place, born);
             self.appended(place.end);
         }
     }
@@ -231,7 +240,7 @@ impl Worker {
             self.copy(&master);
             block(self.store.durable(self.store.end())).expect("the slave flushes");
         }
-        self.promise(if self.kind == Kind::Sync { end } else { self.store.flushed() });
+        self.promise(if matches!(self.kind, Kind::Sync | Kind::Rejoin) { end } else { self.store.flushed() });
     }
 
     fn delete(&mut self) {
@@ -240,6 +249,27 @@ impl Worker {
         let begun = self.disk.count();
         self.store.delete_topic(DELETED);
         self.history.delete(DELETED, begun, self.disk.count());
+    }
+
+    /// Ends, and loses the log from some message on.
+    fn cut(&mut self, dir: &Path) {
+        self.store.abandon();
+        let (start, end) = (self.store.min_physical(), self.store.confirmed());
+        let inside = |at: &u64| (start..end).contains(at);
+        let places: Vec<u64> = self
+            .history
+            .sent
+            .iter()
+            .filter(|sent| sent.cut.is_none())
+            .map(|sent| sent.place.physical_offset)
+            .filter(inside)
+            .collect();
+        // Mostly little is lost.
+        let least = if self.chance.u8(0..4) == 0 { 0 } else { places.len().saturating_sub(30) };
+        let Some(to) = places.get(self.chance.usize(least..=places.len())) else { return };
+        self.disk.note(Op::Cut(*to));
+        truncate::truncate(&working(dir, &self.disk, self.kind), *to).expect("the log is cut");
+        self.history.cut(*to, self.disk.count());
     }
 
     /// Waits for a checkpoint by the keeper, which writes queues and index and deletes old segments too.

@@ -14,13 +14,13 @@ use orbitmq_common::protocol::relaxed;
 use crate::broker::Broker;
 use crate::members::Member;
 use crate::refusal::Refusal;
-use crate::subscription::Filter;
 
 /// HEART_BEAT (34).
 pub fn beat(broker: &Broker, peer: &Arc<Peer>, frame: &Frame) -> Result<Frame, Refusal> {
     let data: HeartbeatData = relaxed::parse(&frame.body)?;
     let member = Member::new(peer, &data.client_id, frame);
     let mut subscription_changed = false;
+    let mut refused = None;
     for producer in &data.producer_data_set {
         name::check_group(&producer.group_name)?;
         broker.members.producer_seen(&member, &producer.group_name);
@@ -28,7 +28,12 @@ pub fn beat(broker: &Broker, peer: &Arc<Peer>, frame: &Frame) -> Result<Frame, R
     for consumer in data.consumer_data_set {
         subscription_changed |=
             data.without_sub && broker.members.fingerprint_differs(&consumer.group_name, data.heartbeat_fingerprint);
-        consumer_seen(broker, &member, consumer, data.heartbeat_fingerprint, data.without_sub)?;
+        let seen = consumer_seen(broker, &member, consumer, data.heartbeat_fingerprint, data.without_sub);
+        // The client's other groups are not to suffer for it.
+        refused = refused.or(seen.err());
+    }
+    if let Some(refusal) = refused {
+        return Err(refusal);
     }
     let fields = HeartbeatResponse { supports_v2: true, subscription_changed };
     Ok(frame.answer(response::SUCCESS).with_fields(&fields))
@@ -51,8 +56,13 @@ fn consumer_seen(
         }
         None => true,
     };
-    broker.members.consumer_seen(member, data, fingerprint, without_sub, notify);
-    Ok(())
+    let name = group.to_owned();
+    broker.members.consumer_seen(member, data, fingerprint, without_sub, notify).map_err(|conflict| {
+        let remark = format!(
+            "group '{name}': {conflict}; subscribe to the same in all members, or use a group of its own (subscription_conflicts = refuse)"
+        );
+        Refusal::new(response::NO_PERMISSION, remark)
+    })
 }
 
 /// UNREGISTER_CLIENT (35).
@@ -83,10 +93,10 @@ pub fn list(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
 }
 
 /// CHECK_CLIENT_CONFIG (46): whether the client's filter can be used.
-pub fn check(frame: &Frame) -> Result<Frame, Refusal> {
+pub fn check(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let request: CheckClientRequest = relaxed::parse(&frame.body)?;
     if let Some(subscription) = request.subscription_data {
-        Filter::parse(Some(&subscription.expression_type), &subscription.sub_string)?;
+        broker.filters.find(Some(&subscription.expression_type), &subscription.sub_string)?;
     }
     Ok(frame.answer(response::SUCCESS))
 }

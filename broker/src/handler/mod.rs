@@ -15,5 +15,6 @@ pub mod popping;
 pub mod pull;
 pub mod query;
 pub mod relay;
+pub mod reply;
 pub mod send;
 pub mod send_back;

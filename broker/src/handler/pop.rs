@@ -19,7 +19,7 @@ use crate::meta::topics::now_ms;
 use crate::pop::take::{LONGEST, Ordered, Taken, Want};
 use crate::refusal::Refusal;
 use crate::store::read::ReadLimit;
-use crate::subscription::Filter;
+use crate::subscription::{Failures, Filter};
 
 /// Messages one answer may carry; RocketMQ refuses to be asked for more.
 const MAX_MESSAGES: i32 = 32;
@@ -96,7 +96,7 @@ fn check(broker: &Broker, frame: &Frame) -> Result<Pop, Refusal> {
         let remark = format!("invisibleTime = {}; it is 1 to {LONGEST} ms", header.invisible_time);
         return Err(Refusal::invalid(remark));
     }
-    let filter = Filter::parse(header.exp_type.as_deref(), header.exp.as_deref().unwrap_or_default())?;
+    let filter = broker.filters.find(header.exp_type.as_deref(), header.exp.as_deref().unwrap_or_default())?;
     let hold = Duration::from_millis(u64::try_from(header.poll_time).unwrap_or(0)).min(MAX_HOLD);
     Ok(Pop {
         ground,
@@ -150,8 +150,8 @@ impl Pop {
             invisible: self.invisible,
             init: &init,
         };
-        let filter = &self.filter;
-        let accept = &mut |tag_hash: i64, _: &[u8]| filter.accepts(tag_hash);
+        let (filter, mut failures) = (&self.filter, Failures::default());
+        let accept = &mut |tag_hash: i64, record: &[u8]| filter.accepts(tag_hash, record, &mut failures);
         let taken = if self.is_ordered {
             let attempt = self.attempt.as_deref();
             match broker.pop.take_ordered(&broker.offsets, &broker.orders, &want, attempt, &mut got.info, accept) {
@@ -172,6 +172,7 @@ impl Pop {
                 Err(refusal) => return Err(refusal),
             }
         };
+        broker.filters.failed(filter, &source.topic, failures);
         got.noted = got.noted.max(taken.noted);
         got.rest += (taken.read.max_offset - taken.position).max(0);
         got.watch.queues.push((Arc::clone(&source.topic), source.queue, taken.position));

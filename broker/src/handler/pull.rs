@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::store::read::{Read, ReadLimit, ReadStatus};
-use crate::subscription::Filter;
+use crate::subscription::{Failures, Filter};
 
 /// Messages one answer may carry, whatever the request asks for.
 const MAX_MESSAGES: i32 = 1024;
@@ -41,7 +41,7 @@ struct Pull {
 
 /// Handles the request; see the module.
 pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Outcome {
-    let pull = match check(broker, frame) {
+    let mut pull = match check(broker, frame) {
         Ok(Checked::Read(pull)) => pull,
         Ok(Checked::Answer(answer)) => return Outcome::Answer(answer),
         Err(refusal) => return Outcome::Answer(refusal.answer(frame)),
@@ -49,6 +49,10 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Outcome {
     let read = pull.read(broker);
     if read.status == ReadStatus::Found {
         return Outcome::Answer(answer(broker, &pull, frame, read, false));
+    }
+    if read.status == ReadStatus::NoMatch && pull.hold.is_some() {
+        // What the filter refused is not looked at again.
+        pull.offset = pull.offset.max(read.next_offset);
     }
     // The request frame is let go of here, and with it the buffer it was read into.
     let request = frame.answer(response::SUCCESS);
@@ -121,7 +125,7 @@ fn find_filter(broker: &Broker, header: &PullRequest<'_>, may_broadcast: bool) -
     let (topic, group) = (header.topic.as_ref(), header.consumer_group.as_ref());
     if header.sys_flag.cast_unsigned() & pull::SUBSCRIPTION != 0 {
         let expression = header.subscription.as_deref().unwrap_or_default();
-        return Ok(Filter::parse(header.expression_type.as_deref(), expression)?);
+        return Ok(broker.filters.find(header.expression_type.as_deref(), expression)?);
     }
     if !may_broadcast && broker.members.message_model(group) == Some(MessageModel::Broadcasting) {
         let remark = format!("group '{group}' may not broadcast (consumeBroadcastEnable = false)");
@@ -158,9 +162,11 @@ fn moved(broker: &Broker, frame: &Frame, topic: &str, queue: u32, offset: i64) -
 
 impl Pull {
     fn read(&self, broker: &Broker) -> Read {
-        broker
-            .store
-            .read(&self.topic, self.queue, self.offset, self.limit, &mut |tag_hash, _| self.filter.accepts(tag_hash))
+        let mut failures = Failures::default();
+        let mut accept = |tag_hash, record: &[u8]| self.filter.accepts(tag_hash, record, &mut failures);
+        let read = broker.store.read(&self.topic, self.queue, self.offset, self.limit, &mut accept);
+        broker.filters.failed(&self.filter, &self.topic, failures);
+        read
     }
 }
 

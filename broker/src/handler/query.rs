@@ -33,6 +33,9 @@ pub fn query(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
         let Ok(found) = search else {
             return request.refuse(response::SYSTEM_ERROR, "the search was broken off; see the broker's log");
         };
+        if let Some(reason) = found.failed {
+            return request.refuse(response::SYSTEM_ERROR, format!("the key index cannot be read: {reason}"));
+        }
         let fields = QueryResponse {
             index_last_update_timestamp: found.last_update_timestamp,
             index_last_update_phyoffset: found.last_update_physical,

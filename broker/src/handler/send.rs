@@ -20,7 +20,7 @@ use crate::refusal::Refusal;
 use crate::store::tail::Appended;
 
 /// Region named in answers; RocketMQ's default, for clients compare it with their own.
-const REGION: &str = "DefaultRegion";
+pub const REGION: &str = "DefaultRegion";
 const MAX_PROPERTIES: usize = 32_767;
 
 /// Handles the request; see the module.
@@ -84,7 +84,8 @@ fn decode(frame: &Frame) -> Result<SendRequest<'_>, Refusal> {
     }
 }
 
-fn check_message(broker: &Broker, header: &SendRequest<'_>, frame: &Frame) -> Result<(), Refusal> {
+/// Whether a message may be sent at all.
+pub fn check_message(broker: &Broker, header: &SendRequest<'_>, frame: &Frame) -> Result<(), Refusal> {
     name::check_topic(&header.topic)?;
     if name::is_closed_to_senders(&header.topic) {
         let remark = format!("'{}' belongs to the system; send to a topic of your own", header.topic);
@@ -299,7 +300,7 @@ fn record<'a>(
 }
 
 /// IPv4 clients of a listener for both families show as IPv4; older clients read nothing else.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 

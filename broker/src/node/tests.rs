@@ -16,6 +16,8 @@ use super::*;
 use crate::config::replication::RoleSetting;
 use crate::store::options::IndexSize;
 
+mod filters;
+
 const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn start(dir: &std::path::Path) -> Node {

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::store::entry::QueueEntry;
 use crate::store::files::{FileKey, Files};
 use crate::store::index::{Index, IndexMark};
-use crate::store::index_file::Key;
+use crate::store::keys::keys;
 use crate::store::queue::{Put, Queue};
 use crate::store::queues::{Queues, is_storable};
 use crate::store::stats::Counters;
@@ -78,8 +78,10 @@ impl Derived {
     pub fn apply(&self, record: &RecordView<'_>) -> Option<Arc<Queue>> {
         let kind = sysflag::transaction(record.sys_flag);
         let wanted = Wanted::of(record.properties);
-        if kind != sysflag::TRANSACTION_ROLLBACK {
-            self.apply_keys(record, &wanted);
+        if let Some(index) = &self.index {
+            keys(record, wanted.unique, wanted.keys).for_each(|key| {
+                index.put(key);
+            });
         }
         if kind == sysflag::TRANSACTION_ROLLBACK || kind == sysflag::TRANSACTION_PREPARED {
             return None;
@@ -124,18 +126,6 @@ impl Derived {
     pub fn is_deleted(&self, record: &RecordView<'_>) -> bool {
         let deleted = self.deleted.read();
         !deleted.is_empty() && deleted.get(record.topic).is_some_and(|upto| record.physical_offset < *upto)
-    }
-
-    fn apply_keys(&self, record: &RecordView<'_>, wanted: &Wanted<'_>) {
-        let Some(index) = &self.index else { return };
-        let keys = wanted.keys.into_iter().flat_map(|keys| keys.split(' ')).filter(|key| !key.is_empty());
-        for key in wanted.unique.into_iter().chain(keys) {
-            index.put(Key {
-                hash: property::key_hash(record.topic, key),
-                physical_offset: record.physical_offset,
-                store_timestamp: record.store_timestamp,
-            });
-        }
     }
 
     fn tag_hash(&self, record: &RecordView<'_>, wanted: &Wanted<'_>) -> i64 {

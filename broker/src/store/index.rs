@@ -1,19 +1,29 @@
 //! The key index: which records have a key. Derived from the log.
 //!
 //! New keys wait in memory, where a query searches them from the newest back; they are merged into the files in bulk,
-//! which costs a fraction of a microsecond a key.
+//! which costs a fraction of a microsecond a key. A file in which damage is met is mended before anything else is done with it.
+
+pub mod bytes;
+pub mod file;
+pub mod form;
+pub mod mend;
+pub mod sums;
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::store::index_file::{IndexFile, Key};
+use crate::store::index::file::{IndexFile, Place, Trouble};
+use crate::store::index::mend::Mended;
 use crate::store::io::Io;
+use crate::store::keys::Key;
 use crate::store::options::IndexSize;
+use crate::store::segments::Segments;
+use crate::store::stats::Counters;
 
 /// Keys that make a merge worth while.
 pub const MERGE_AT: usize = 64 << 10;
@@ -21,12 +31,25 @@ pub const MERGE_AT: usize = 64 << 10;
 /// What a checkpoint says of the index: its files and the next entry of each.
 pub type IndexMark = Vec<(String, u32)>;
 
+/// What an index needs of its store.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The way to the disk.
+    pub io: Arc<dyn Io>,
+    /// The store's directory.
+    pub dir: PathBuf,
+    /// Sizes of its files.
+    pub size: IndexSize,
+    /// From which it is derived.
+    pub log: Arc<Segments>,
+    /// Counts.
+    pub counters: Arc<Counters>,
+}
+
 /// The key index.
 #[derive(Debug)]
 pub struct Index {
-    io: Arc<dyn Io>,
-    dir: PathBuf,
-    size: IndexSize,
+    home: Home,
     young: Mutex<VecDeque<Key>>,
     files: RwLock<Vec<IndexFile>>,
 }
@@ -42,50 +65,86 @@ pub struct KeyQuery {
     pub end: i64,
 }
 
+impl Home {
+    /// Directory of the index files.
+    pub fn index(&self) -> PathBuf {
+        self.dir.join("index")
+    }
+
+    fn sides(&self) -> PathBuf {
+        self.dir.join(sums::DIR)
+    }
+
+    fn place(&self, name: &str) -> Place {
+        Place { path: self.index().join(name), sides: self.sides(), size: self.size }
+    }
+
+    /// Opens a file of a checkpoint. What an aborted broker, or RocketMQ, has done to the last one since is undone.
+    fn open(&self, name: &str, count: u32, may_have_gone_on: bool) -> io::Result<IndexFile> {
+        let (mut file, found) = IndexFile::open(Arc::clone(&self.io), self.place(name), count)?;
+        let went_on = may_have_gone_on || found.count > count;
+        if found != file.header {
+            if !went_on {
+                tracing::warn!(file = name, "the header of an index file is damaged: it is written anew");
+                Counters::add(&self.counters.index_mended, 1);
+            }
+            file.set_header()?;
+        }
+        if went_on {
+            match file.settle() {
+                Err(Trouble::Io(error)) => return Err(error),
+                Err(Trouble::Damaged) => self.mend(&mut file)?,
+                Ok(()) => {}
+            }
+        }
+        Ok(file)
+    }
+
+    fn mend(&self, file: &mut IndexFile) -> io::Result<()> {
+        let begun = Instant::now();
+        let mended = file.mend(&self.log)?;
+        let (name, took) = (file.name(), begun.elapsed());
+        if mended == Mended::default() {
+            tracing::debug!(file = name, ?took, "the checksums of an index file are made");
+            return Ok(());
+        }
+        let Mended { blocks, links, pages, gone } = mended;
+        tracing::warn!(file = name, blocks, links, pages, gone, ?took, "an index file was damaged and is mended");
+        Counters::add(&self.counters.index_mended, 1);
+        Ok(())
+    }
+}
+
 impl Index {
     /// Opens the index as a checkpoint describes it, by which it was left or, if `aborted`, from which it had gone on; `None`
     /// if the files disagree, and the index must be built anew.
-    pub fn open(
-        io: Arc<dyn Io>,
-        dir: PathBuf,
-        size: IndexSize,
-        mark: &IndexMark,
-        aborted: bool,
-    ) -> io::Result<Option<Self>> {
+    pub fn open(home: Home, mark: &IndexMark, aborted: bool) -> io::Result<Option<Self>> {
         let last = mark.last().map(|(name, _)| name.as_str()).unwrap_or_default();
-        for name in names(&dir)?.into_iter().filter(|name| name.as_str() > last) {
+        for name in names(&home.index())?.into_iter().filter(|name| name.as_str() > last) {
             // Begun after the checkpoint: its keys come again from the log.
-            io.remove(&dir.join(name))?;
+            home.io.remove(&home.index().join(name))?;
         }
+        sums::remove_others(&*home.io, &home.sides(), |name| mark.iter().any(|file| file.0 == name))?;
         let mut files = Vec::with_capacity(mark.len());
         for (name, count) in mark {
-            match IndexFile::open(dir.join(name), size) {
-                Ok(mut file) if file.header.count >= *count => {
-                    file.header.count = *count;
-                    files.push(file);
-                }
-                Ok(_) => {
-                    tracing::warn!(file = name, "keys are missing in the key index: it is built anew");
-                    return Ok(None);
-                }
+            match home.open(name, *count, aborted && name == last) {
+                Ok(file) => files.push(file),
                 Err(error) => {
                     tracing::warn!(file = name, %error, "the key index is built anew");
                     return Ok(None);
                 }
             }
         }
-        if let Some(last) = files.last().filter(|_| aborted) {
-            last.settle(&*io)?;
-        }
-        Ok(Some(Self { io, dir, size, young: Mutex::default(), files: RwLock::new(files) }))
+        Ok(Some(Self { home, young: Mutex::default(), files: RwLock::new(files) }))
     }
 
     /// An empty index; what the directory holds is removed.
-    pub fn create(io: Arc<dyn Io>, dir: PathBuf, size: IndexSize) -> io::Result<Self> {
-        for name in names(&dir)? {
-            io.remove(&dir.join(name))?;
+    pub fn create(home: Home) -> io::Result<Self> {
+        for name in names(&home.index())? {
+            home.io.remove(&home.index().join(name))?;
         }
-        Ok(Self { io, dir, size, young: Mutex::default(), files: RwLock::default() })
+        sums::remove_others(&*home.io, &home.sides(), |_| false)?;
+        Ok(Self { home, young: Mutex::default(), files: RwLock::default() })
     }
 
     /// Adds a key; tells how many wait for the next merge.
@@ -111,13 +170,20 @@ impl Index {
             let mut files = self.files.write();
             if files.last().is_none_or(|file| file.room() == 0) {
                 let last = files.last().map(IndexFile::name).unwrap_or_default();
-                let path = self.dir.join(next_name(&last));
-                std::fs::create_dir_all(&self.dir)?;
-                files.push(IndexFile::create(&*self.io, path, self.size)?);
+                let place = self.home.place(&next_name(&last));
+                std::fs::create_dir_all(self.home.index())?;
+                files.push(IndexFile::create(Arc::clone(&self.home.io), place)?);
             }
             let Some(file) = files.last_mut() else { return Ok(()) };
             keys.truncate(file.room());
-            file.merge(&*self.io, &keys)?;
+            match file.merge(&keys) {
+                Ok(()) => {}
+                Err(Trouble::Io(error)) => return Err(error),
+                Err(Trouble::Damaged) => {
+                    self.home.mend(file)?;
+                    continue;
+                }
+            }
             let mut young = self.young.lock();
             young.drain(..keys.len());
             if young.is_empty() {
@@ -129,8 +195,22 @@ impl Index {
     /// Makes the files durable and describes them for a checkpoint.
     pub fn sync(&self) -> io::Result<IndexMark> {
         let files = self.files.read();
-        files.iter().try_for_each(|file| file.sync(&*self.io))?;
+        files.iter().try_for_each(IndexFile::sync)?;
         Ok(files.iter().map(|file| (file.name(), file.header.count)).collect())
+    }
+
+    /// The checkpoint for which the files were made durable is on disk.
+    pub fn keep(&self) {
+        self.files.read().iter().for_each(IndexFile::keep);
+    }
+
+    /// Goes through a file that has no checksums, if there is one: an earlier version left none, or they were lost.
+    pub fn vouch(&self) -> io::Result<()> {
+        if !self.files.read().iter().any(IndexFile::is_unvouched) {
+            return Ok(());
+        }
+        let mut files = self.files.write();
+        files.iter_mut().find(|file| file.is_unvouched()).map_or(Ok(()), |file| self.home.mend(file))
     }
 
     /// Store time and log offset of the last key.
@@ -141,8 +221,23 @@ impl Index {
         self.files.read().last().map_or((0, 0), |file| (file.header.end_timestamp, file.header.end_physical))
     }
 
-    /// Hands out log offsets of records that may have the key, the newest first, until `found` says stop.
+    /// Hands out log offsets of records that may have the key, the newest first, until `found` says stop; some of them again if
+    /// a file had to be mended meanwhile.
     pub fn find(&self, query: KeyQuery, found: &mut dyn FnMut(u64) -> bool) -> io::Result<()> {
+        loop {
+            match self.look(query, found) {
+                Ok(()) => return Ok(()),
+                Err(Trouble::Io(error)) => return Err(error),
+                Err(Trouble::Damaged) => {
+                    let mut files = self.files.write();
+                    // Another query may have been faster.
+                    files.iter_mut().filter(|file| file.is_damaged()).try_for_each(|file| self.home.mend(file))?;
+                }
+            }
+        }
+    }
+
+    fn look(&self, query: KeyQuery, found: &mut dyn FnMut(u64) -> bool) -> Result<(), Trouble> {
         // The files' lock first: a merge holds it, so no key is missed on its way from memory to file.
         let files = self.files.read();
         let young: Vec<u64> = {
@@ -171,7 +266,7 @@ impl Index {
         let mut files = self.files.write();
         while files.len() > 1 && files.first().is_some_and(|file| file.header.end_physical < min_physical) {
             let file = files.remove(0);
-            self.io.remove(file.path())?;
+            file.remove()?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::store::bell::Bell;
 use crate::store::builder::Built;
 use crate::store::checkpoint::{self, Checkpoint, QueueMark};
 use crate::store::flush;
-use crate::store::index::IndexMark;
+use crate::store::index::{Index, IndexMark};
 use crate::store::retention;
 use crate::store::shared::Shared;
 use crate::store::stats::Counters;
@@ -61,6 +61,9 @@ impl Keeper {
                 shared.derived.queues.all().iter().for_each(|queue| queue.rest());
                 checkpointed = if result.is_ok() { (offset, Instant::now()) } else { checkpointed };
             }
+            if result.is_ok() {
+                result = shared.derived.index.as_ref().map_or(Ok(()), Index::vouch);
+            }
             if result.is_ok() && expired.elapsed() >= shared.options.retention.check_every {
                 result = retention::expire(shared).map(drop);
                 expired = Instant::now();
@@ -88,6 +91,10 @@ fn note(shared: &Shared, result: io::Result<()>, failing: &mut bool) {
 
 /// Makes queues and index durable as of one log offset and notes it.
 pub fn make_checkpoint(shared: &Shared) -> io::Result<()> {
+    // So that the marks tell where each queue begins in the log as it is.
+    shared.derived.queues.all().iter().for_each(|queue| {
+        shared.min_of(queue);
+    });
     let (built, queues) = shared.builder.cut(|built| (built, queue_marks(shared)));
     shared.derived.write_out(built.offset)?;
     let index = shared.derived.sync()?;
@@ -100,6 +107,7 @@ pub fn make_checkpoint(shared: &Shared) -> io::Result<()> {
     }
     let dir = &shared.options.dir;
     describe(shared, built, queues, index).store(&*shared.options.io, dir)?;
+    shared.derived.index.iter().for_each(Index::keep);
     checkpoint::store_peer(&*shared.options.io, dir, built.timestamp, built.offset)?;
     Counters::add(&shared.counters.checkpoints, 1);
     Ok(())

@@ -29,7 +29,7 @@ pub enum Take {
 #[derive(Debug)]
 pub struct CommitLog {
     /// The files.
-    pub segments: Segments,
+    pub segments: Arc<Segments>,
     /// What is written, flushed and confirmed.
     pub progress: Progress,
     /// Reserves disk space ahead of the end.
@@ -49,7 +49,13 @@ const KEEP_BUFFER: usize = 1 << 20;
 
 impl CommitLog {
     /// The log as recovery found it, up to `end`.
-    pub fn new(segments: Segments, progress: Progress, space: Space, end: Recovered, max_unflushed: usize) -> Self {
+    pub fn new(
+        segments: Arc<Segments>,
+        progress: Progress,
+        space: Space,
+        end: Recovered,
+        max_unflushed: usize,
+    ) -> Self {
         let tail = Tail {
             batch: Batch { end: end.offset, ..Batch::default() },
             end: end.offset,

@@ -190,6 +190,7 @@ pub fn stats(shared: &Shared) -> Stats {
         flush_max: Duration::from_micros(get(&counters.flush_max_micros)),
         damaged: get(&counters.damaged),
         repaired: get(&counters.repaired),
+        index_mended: get(&counters.index_mended),
         derived_failures: get(&counters.derived_failures),
         deleted_segments: get(&counters.deleted_segments),
         unplaced: get(&counters.unplaced),

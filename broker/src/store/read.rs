@@ -1,6 +1,7 @@
 //! Reading a queue: entries to records, records to slices of the log's mapping.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use orbitmq_common::message::record::RecordView;
@@ -64,6 +65,8 @@ pub struct Read {
 const BLOCK: usize = 64;
 /// Entries looked at by one read at most; a filter that wants none of them goes on with the next read.
 const MAX_LOOKED_AT: usize = 8_192;
+/// And so long, for a filter may have to fetch each record from the disk.
+const MAX_TIME: Duration = Duration::from_millis(50);
 
 /// Whether a reader wants a message: by the hash of its tag, and by the bytes of its record, which are not yet checked.
 pub type Accept<'a> = &'a mut dyn FnMut(i64, &[u8]) -> bool;
@@ -118,8 +121,11 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn run(&mut self, from: u64, max: u64, accept: Accept<'_>) {
         let mut entries: Vec<RawEntry> = Vec::with_capacity(BLOCK.min(self.limit.max_messages.max(1)));
-        let (mut at, mut looked_at) = (from, 0);
+        let (mut at, mut looked_at, begun) = (from, 0, Instant::now());
         while at < max && looked_at < MAX_LOOKED_AT && self.out.count < self.limit.max_messages {
+            if looked_at >= self.out.count + BLOCK && begun.elapsed() > MAX_TIME {
+                return;
+            }
             let rest = usize::try_from(max - at).unwrap_or(BLOCK);
             let wanted = rest.min(self.limit.max_messages - self.out.count).min(BLOCK);
             if let Err(error) = self.queue.read(&self.shared.derived.files, at, wanted, &mut entries) {

@@ -18,7 +18,7 @@ use crate::store::checkpoint::Checkpoint;
 use crate::store::derived::Derived;
 use crate::store::error::OpenError;
 use crate::store::flush::POISON_NOTE;
-use crate::store::index::{Index, IndexMark, MERGE_AT};
+use crate::store::index::{Home, Index, IndexMark, MERGE_AT};
 use crate::store::io::{Io, write_all_at};
 use crate::store::options::{OnHole, Options};
 use crate::store::queues::Queues;
@@ -32,7 +32,7 @@ use crate::store::stats::Counters;
 #[derive(Debug)]
 pub struct Opened {
     /// The log's files.
-    pub segments: Segments,
+    pub segments: Arc<Segments>,
     /// Queues and index, level with the log.
     pub derived: Derived,
     /// The log's end.
@@ -82,7 +82,7 @@ pub fn load_segments(options: &Options, dir: &Path) -> Result<Segments, OpenErro
 
 /// Recovers the store of a locked directory.
 pub fn open(options: &Options, aborted: bool, counters: &Arc<Counters>) -> Result<Opened, OpenError> {
-    let segments = load_segments(options, &options.dir.join("commitlog"))?;
+    let segments = Arc::new(load_segments(options, &options.dir.join("commitlog"))?);
     let checkpoint = Checkpoint::load(&options.dir).filter(|checkpoint| fits(checkpoint, &segments, options));
     let recovery = Recovery { options, segments, checkpoint, aborted };
     recovery.run(counters)
@@ -118,7 +118,7 @@ fn is_bad(segments: &Segments, at: u64) -> bool {
 
 struct Recovery<'a> {
     options: &'a Options,
-    segments: Segments,
+    segments: Arc<Segments>,
     checkpoint: Option<Checkpoint>,
     aborted: bool,
 }
@@ -146,32 +146,45 @@ impl Recovery<'_> {
     /// Queues and index as the checkpoint describes them, or empty ones to be built from the log's beginning.
     fn derived(&self, from: u64, counters: &Arc<Counters>) -> Result<(Derived, u64), OpenError> {
         let options = self.options;
-        let index_dir = options.dir.join("index");
         let mark = self.checkpoint.as_ref().map(|checkpoint| &checkpoint.index);
         let mut from = from;
-        let mut trusted = self.checkpoint.as_ref();
+        // One that stands at the log's beginning vouches for no file.
+        let mut trusted = self.checkpoint.as_ref().filter(|checkpoint| checkpoint.offset > self.segments.start());
         let index = match (options.index, mark) {
             (None, _) => None,
             (Some(size), mark) => {
-                let io = || Arc::clone(&options.io);
-                let open = |mark: &IndexMark| Index::open(io(), index_dir.clone(), size, mark, self.aborted);
+                let home = Home {
+                    io: Arc::clone(&options.io),
+                    dir: options.dir.clone(),
+                    size,
+                    log: Arc::clone(&self.segments),
+                    counters: Arc::clone(counters),
+                };
+                let open = |mark: &IndexMark| Index::open(home.clone(), mark, self.aborted);
                 let opened = mark.map_or(Ok(None), open);
-                match opened.map_err(OpenError::io("open", &index_dir))? {
+                match opened.map_err(OpenError::io("open", &home.index()))? {
                     Some(index) => Some(index),
                     None => {
                         from = self.segments.start();
                         trusted = None;
-                        let index = Index::create(io(), index_dir.clone(), size);
-                        Some(index.map_err(OpenError::io("clear", &index_dir))?)
+                        let dir = home.index();
+                        Some(Index::create(home).map_err(OpenError::io("clear", &dir))?)
                     }
                 }
             }
         };
         let queues = Queues::new(options.dir.join("consumequeue"), options.queue_file_entries);
-        for queue in self.checkpoint.iter().flat_map(|checkpoint| &checkpoint.queues) {
+        let start = self.segments.start();
+        let same_start = trusted.is_some_and(|checkpoint| checkpoint.min_physical == start);
+        for mark in self.checkpoint.iter().flat_map(|checkpoint| &checkpoint.queues) {
             // Without trust in the files a queue's offsets are still known: they must neither repeat nor skip.
-            let known = trusted.map(|_| (queue.min, queue.max));
-            queues.insert(&queue.topic, queue.id, known).set_known(from);
+            let known = trusted.map(|_| (mark.min, mark.max));
+            let queue = queues.insert(&mark.topic, mark.id, known);
+            queue.set_known(from);
+            if same_start {
+                // Not looked for in entries, of which a damaged one may claim that its record is gone.
+                queue.set_min(mark.min, start);
+            }
         }
         let delays = options.delay_levels.iter().map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
         let derived = Derived::new(queues, index, Arc::clone(&options.io), delays.collect(), Arc::clone(counters));

@@ -29,6 +29,8 @@ pub struct Query {
     pub last_update_timestamp: i64,
     /// Its log offset.
     pub last_update_physical: i64,
+    /// Why records may be missing: the index could neither be read nor mended.
+    pub failed: Option<String>,
 }
 
 /// What to look for.
@@ -79,7 +81,7 @@ pub fn query(shared: &Shared, search: KeySearch<'_>) -> Query {
     let Some(index) = &shared.derived.index else { return Query::default() };
     let (last_update_timestamp, physical) = index.last_update();
     let last_update_physical = physical.cast_signed();
-    let mut result = Query { records: Vec::new(), last_update_timestamp, last_update_physical };
+    let mut result = Query { records: Vec::new(), last_update_timestamp, last_update_physical, failed: None };
     let mut seen = HashSet::new();
     let hash = property::key_hash(search.topic, search.key);
     let found = index.find(KeyQuery { hash, begin: search.begin, end: search.end }, &mut |physical| {
@@ -91,6 +93,7 @@ pub fn query(shared: &Shared, search: KeySearch<'_>) -> Query {
     });
     if let Err(error) = found {
         tracing::warn!(topic = search.topic, key = search.key, %error, "the key index cannot be read");
+        result.failed = Some(error.to_string());
     }
     result
 }

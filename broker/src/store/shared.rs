@@ -73,9 +73,14 @@ impl Shared {
 
     /// Whether an entry that leads before the log's beginning was wrong, as the one before it shows, and no longer is.
     fn is_out_of_order(&self, queue: &Arc<Queue>, offset: u64, min_physical: u64) -> bool {
-        let before = offset.checked_sub(1).and_then(|before| self.entry(queue, before));
-        let is_kept = before.is_some_and(|entry| !entry.is_blank() && entry.physical_offset >= min_physical);
-        is_kept && self.heal(queue, offset, &|| self.entry_is_right(queue, offset))
+        let there =
+            |offset| self.entry(queue, offset).filter(|entry| !entry.is_blank()).map(|entry| entry.physical_offset);
+        let before = offset.checked_sub(1).and_then(there);
+        let is_wrong = before.is_some_and(|before| {
+            // A queue's messages follow each other in the log.
+            before >= min_physical || there(offset).is_some_and(|at| at < before)
+        });
+        is_wrong && self.heal(queue, offset, &|| self.entry_is_right(queue, offset))
     }
 
     /// An entry of a queue, mended if it was never written.

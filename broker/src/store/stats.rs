@@ -29,6 +29,8 @@ pub struct Counters {
     pub damaged: AtomicU64,
     /// Queue files repaired from the log.
     pub repaired: AtomicU64,
+    /// Index files mended after damage.
+    pub index_mended: AtomicU64,
     /// Failed attempts to write queue or index files.
     pub derived_failures: AtomicU64,
     /// Segments deleted by retention.
@@ -95,6 +97,8 @@ pub struct Stats {
     pub damaged: u64,
     /// Queues repaired from the log.
     pub repaired: u64,
+    /// Index files mended after damage.
+    pub index_mended: u64,
     /// Failed attempts to write queue or index files.
     pub derived_failures: u64,
     /// Segments deleted by retention.

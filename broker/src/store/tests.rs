@@ -6,6 +6,7 @@ mod copied;
 mod crash;
 mod derived;
 mod faults;
+mod index;
 mod keep;
 mod model;
 mod power;

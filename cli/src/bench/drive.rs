@@ -1,6 +1,7 @@
 //! Sends messages the ways that measurements want them sent.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -47,11 +48,41 @@ pub struct Tally {
     pub acked: u64,
     pub failed: u64,
     pub first_failure: Option<String>,
+    /// Longest time in which no sender got an acknowledgement.
+    pub longest_pause: Duration,
+}
+
+/// When senders got acknowledgements.
+#[derive(Debug)]
+struct Pulse {
+    began: Instant,
+    last_micros: AtomicU64,
+    longest_micros: AtomicU64,
+}
+
+impl Pulse {
+    fn start() -> Arc<Self> {
+        Arc::new(Self { began: Instant::now(), last_micros: AtomicU64::new(0), longest_micros: AtomicU64::new(0) })
+    }
+
+    fn beat(&self) {
+        self.beat_at(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX));
+    }
+
+    fn beat_at(&self, now: u64) {
+        let pause = now.saturating_sub(self.last_micros.fetch_max(now, Ordering::Relaxed));
+        self.longest_micros.fetch_max(pause, Ordering::Relaxed);
+    }
+
+    fn longest(&self) -> Duration {
+        Duration::from_micros(self.longest_micros.load(Ordering::Relaxed))
+    }
 }
 
 impl Tally {
     fn new() -> Result<Self, Failure> {
-        Ok(Self { latencies: Latencies::new()?, acked: 0, failed: 0, first_failure: None })
+        let (acked, failed, first_failure, longest_pause) = (0, 0, None, Duration::ZERO);
+        Ok(Self { latencies: Latencies::new()?, acked, failed, first_failure, longest_pause })
     }
 
     fn note(&mut self, latency: Duration, acked: u64, failed: u64, failure: Option<String>) {
@@ -74,12 +105,14 @@ impl Tally {
 /// Sends what the schedule hands out.
 pub async fn drive(producer: &Producer, plan: &Plan, schedule: &Arc<Schedule>) -> Result<Tally, Failure> {
     let window = Arc::new(Semaphore::new(usize::try_from(plan.window).unwrap_or(Semaphore::MAX_PERMITS)));
+    let pulse = Pulse::start();
     let mut senders = JoinSet::new();
     let mut tallies = Vec::new();
     for _ in 0..plan.senders {
         let tally = Arc::new(Mutex::new(Tally::new()?));
         tallies.push(Arc::clone(&tally));
-        let sender = Sender { producer: producer.clone(), plan: plan.clone(), schedule: Arc::clone(schedule), tally };
+        let (schedule, pulse) = (Arc::clone(schedule), Arc::clone(&pulse));
+        let sender = Sender { producer: producer.clone(), plan: plan.clone(), schedule, tally, pulse };
         match plan.mode {
             Mode::Sync | Mode::Batch => senders.spawn(sender.one_by_one()),
             Mode::Async => senders.spawn(sender.with_window(Arc::clone(&window))),
@@ -94,6 +127,7 @@ pub async fn drive(producer: &Producer, plan: &Plan, schedule: &Arc<Schedule>) -
     for tally in tallies {
         all.add(&tally.lock());
     }
+    all.longest_pause = pulse.longest();
     Ok(all)
 }
 
@@ -102,6 +136,7 @@ struct Sender {
     plan: Plan,
     schedule: Arc<Schedule>,
     tally: Arc<Mutex<Tally>>,
+    pulse: Arc<Pulse>,
 }
 
 impl Sender {
@@ -130,6 +165,9 @@ impl Sender {
                     Err(error) => (0, Some(error.to_string())),
                 },
             };
+            if acked > 0 {
+                self.pulse.beat();
+            }
             self.tally.lock().note(start.elapsed(), acked, turn.messages.saturating_sub(acked), failure);
         }
     }
@@ -138,9 +176,12 @@ impl Sender {
         while let Some(turn) = self.schedule.next().await {
             let Ok(permit) = Arc::clone(&window).acquire_owned().await else { return };
             let start = self.start(&turn);
-            let tally = Arc::clone(&self.tally);
+            let (tally, pulse) = (Arc::clone(&self.tally), Arc::clone(&self.pulse));
             let done = move |sent: Result<_, orbitmq_producer::SendError>| {
                 let failure = sent.err().map(|error| error.to_string());
+                if failure.is_none() {
+                    pulse.beat();
+                }
                 tally.lock().note(start.elapsed(), u64::from(failure.is_none()), u64::from(failure.is_some()), failure);
                 drop(permit);
             };
@@ -148,5 +189,17 @@ impl Sender {
                 self.tally.lock().note(start.elapsed(), 0, 1, Some(error.to_string()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_pause_is_kept() {
+        let pulse = Pulse::start();
+        [10, 20, 90, 85, 100].into_iter().for_each(|micros| pulse.beat_at(micros));
+        assert_eq!(pulse.longest(), Duration::from_micros(70));
     }
 }

@@ -82,6 +82,7 @@ struct Data {
     mb_per_s: f64,
     #[serde(flatten)]
     send: Named,
+    longest_pause_ms: f64,
     #[serde(flatten)]
     cost: Option<Cost>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +149,7 @@ fn report(arguments: &Arguments, plan: &Plan, durability: Vec<Durability>, ended
         msgs_per_s: rate.round(),
         mb_per_s: round(rate * f64::from(arguments.common.size) / 1e6, 1),
         send: Named { name: "send", percentiles: tally.latencies.percentiles() },
+        longest_pause_ms: round(tally.longest_pause.as_secs_f64() * 1000.0, 1),
         cost,
         first_failure: tally.first_failure,
     };
@@ -178,6 +180,7 @@ fn text(data: &Data) -> String {
         ("failed", format!("{}{unsent}", data.failed)),
         ("throughput", format!("{} msgs/s, {} MB/s in {} s", data.msgs_per_s, data.mb_per_s, data.seconds)),
         (from, data.send.percentiles.text()),
+        ("longest pause", format!("{} ms without an acknowledgement", data.longest_pause_ms)),
     ];
     if let Some(cost) = &data.cost {
         lines.extend(cost.lines());

@@ -89,6 +89,8 @@ struct Connections {
     group: String,
     model: Option<String>,
     subscriptions: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflict: Option<String>,
     clients: Vec<Client>,
 }
 
@@ -113,6 +115,7 @@ async fn connections(group: &str, session: &Session) -> Result<Connections, Fail
             Err(failure) => return Err(failure),
         };
         all.model = Some(format!("{:?}", known.message_model).to_lowercase());
+        all.conflict = all.conflict.or(known.subscription_conflict);
         for (topic, data) in known.subscription_table {
             let expression = if data.sub_string.is_empty() { "*".to_owned() } else { data.sub_string };
             all.subscriptions.insert(topic, expression);
@@ -144,7 +147,8 @@ pub async fn members(Members { group }: &Members, session: &Session) -> Result<R
     }
     let subscriptions = all.subscriptions.iter().map(|(topic, expression)| format!("{topic} ({expression})"));
     let subscriptions = subscriptions.collect::<Vec<_>>().join(", ");
-    Report::new(&all, format!("{}{model}, subscribed to {subscriptions}", table.text()))
+    let conflict = all.conflict.as_ref().map(|conflict| format!("\nconflict: {conflict}")).unwrap_or_default();
+    Report::new(&all, format!("{}{model}, subscribed to {subscriptions}{conflict}", table.text()))
 }
 
 #[cfg(test)]

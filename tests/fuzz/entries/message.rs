@@ -1,6 +1,7 @@
 //! Bytes of messages: properties, batches, records.
 
 use bytes::Bytes;
+use orbitmq_common::filter::condition::Condition;
 use orbitmq_common::message::entry::{Entry, next_entry, records};
 use orbitmq_common::message::message::decode_all;
 use orbitmq_common::message::property::{self, Properties};
@@ -31,6 +32,23 @@ pub fn properties(data: &[u8]) {
         assert_eq!(built.get(name), Some(value));
     }
     let _ = id::parse_offset_id(&text);
+}
+
+/// A condition, and after a zero byte the properties of a message.
+pub fn filter(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (text, properties) = text.split_once('\0').unwrap_or((&text, "a\u{1}5\u{2}s\u{1}it's\u{2}"));
+    match Condition::parse(text) {
+        Ok(condition) => {
+            if let Err(unfit) = condition.evaluate(properties) {
+                assert!(unfit.to_string().len() < 400, "{unfit}");
+            }
+        }
+        Err(error) => {
+            assert!(error.at >= 1 && error.at <= text.chars().count() + 1);
+            assert!(error.complaint.len() < 300, "{error}");
+        }
+    }
 }
 
 /// A batch body; what is read is written as the same.

@@ -14,6 +14,9 @@ use crate::store::options::Flush;
 /// The version that tools show.
 const VERSION_TEXT: &str = "V5_3_3";
 
+/// Groups with a conflict that are named at most.
+const SHOWN_CONFLICTS: usize = 5;
+
 /// GET_BROKER_RUNTIME_INFO (28): the keys that RocketMQ's tools read.
 pub fn runtime(broker: &Broker, frame: &Frame) -> Frame {
     let stats = broker.store.stats();
@@ -66,6 +69,12 @@ pub fn runtime(broker: &Broker, frame: &Frame) -> Frame {
         let max = broker.store.max_offset(orbitmq_common::name::SCHEDULE_TOPIC, level.saturating_sub(1));
         put(&format!("scheduleMessageOffset_{level}"), format!("{offset},{max}"));
     }
+    let (_, conflicts) = broker.members.conflicts();
+    if !conflicts.is_empty() {
+        let shown =
+            conflicts.iter().take(SHOWN_CONFLICTS).map(|(group, conflict)| format!("group '{group}': {conflict}"));
+        put("subscriptionConflicts", shown.collect::<Vec<_>>().join("; "));
+    }
     put("poisoned", stats.poisoned.as_deref().unwrap_or_default().to_owned());
     put("diskFull", stats.disk_full.to_string());
     frame.answer(response::SUCCESS).with_json(&KvTable { table })
@@ -93,6 +102,7 @@ pub fn settings(broker: &Broker, frame: &Frame) -> Frame {
         ("autoCreateTopicEnable", config.auto_create_topics.to_string()),
         ("autoCreateSubscriptionGroup", config.auto_create_groups.to_string()),
         ("defaultTopicQueueNums", config.default_topic_queues.to_string()),
+        ("enablePropertyFilter", config.filtering.sql.to_string()),
         ("brokerPermission", "6".to_owned()),
     ];
     let text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();

@@ -77,6 +77,7 @@ pub fn consumers(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
         consume_from_where: group.consume_from_where,
         consume_type: group.consume_type,
         message_model: group.message_model,
+        subscription_conflict: group.conflict().map(ToString::to_string),
         subscription_table: group.subscriptions().map(|data| (data.topic.clone(), data.clone())).collect(),
     };
     Ok(frame.answer(response::SUCCESS).with_json(&body))

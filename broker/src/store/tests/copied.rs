@@ -168,6 +168,44 @@ fn a_cut_may_take_whole_segments() {
 }
 
 #[test]
+fn a_cut_forgets_neither_where_empty_queues_go_on_nor_which_topics_are_deleted() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    for _ in 0..5 {
+        put(&store, "old", 0, b"expired");
+    }
+    let size = store.segment_size();
+    while store.end() < size {
+        put(&store, "kept", 0, &[b'x'; 3_000]);
+    }
+    put(&store, "gone", 0, b"deleted");
+    settle(&store);
+    store.delete_topic("gone");
+    let keep = put(&store, "kept", 0, b"last").end;
+    put(&store, "old", 0, b"cut");
+    put(&store, "gone", 0, b"cut");
+    settle(&store);
+    store.close().unwrap();
+    drop(store);
+    std::fs::remove_file(&files(dir.path(), "commitlog/")[0]).unwrap();
+    truncate::truncate(&small(dir.path()), keep).unwrap();
+    // The names of queue files may be lost too.
+    std::fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
+    let store = open(dir.path());
+    assert_eq!((store.min_physical(), store.end()), (size, keep));
+    assert_eq!((store.max_offset("old", 0), store.max_offset("gone", 0)), (5, 0));
+    assert!(drain(&store, "old", 0).is_empty());
+    assert_eq!(drain(&store, "kept", 0).last().unwrap().1, b"last");
+    assert_eq!(put(&store, "old", 0, b"anew").queue_offset, 5);
+    assert_eq!(put(&store, "gone", 0, b"anew").queue_offset, 0);
+    settle(&store);
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(drain(&store, "old", 0), [(5, b"anew".to_vec())]);
+    assert_eq!(drain(&store, "gone", 0), [(0, b"anew".to_vec())]);
+}
+
+#[test]
 fn a_log_that_is_set_aside_leaves_room_for_another() {
     let dir = tempdir().unwrap();
     let store = written(dir.path(), 20);

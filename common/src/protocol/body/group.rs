@@ -163,6 +163,9 @@ pub struct ConsumerConnection {
     pub message_model: MessageModel,
     /// By topic.
     pub subscription_table: BTreeMap<String, SubscriptionData>,
+    /// OrbitMQ's own: two members that want different things, and the difference. Others pass over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription_conflict: Option<String>,
 }
 
 /// Members of a producer group (204).

@@ -147,6 +147,48 @@ pub struct SendResponse<'a> {
     pub recall_handle: Option<Cow<'a, str>>,
 }
 
+/// PUSH_REPLY_MESSAGE_TO_CLIENT (326): a broker hands a reply to the client that asked; the body is the reply's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PushReplyRequest<'a> {
+    /// Group of whoever replied.
+    #[serde(borrow)]
+    pub producer_group: Cow<'a, str>,
+    /// The cluster's topic of replies.
+    #[serde(borrow)]
+    pub topic: Cow<'a, str>,
+    /// As in the send of the reply.
+    #[serde(borrow)]
+    pub default_topic: Cow<'a, str>,
+    /// As in the send of the reply.
+    pub default_topic_queue_nums: i32,
+    /// As in the send of the reply.
+    pub queue_id: i32,
+    /// Bits of [`crate::message::sysflag`].
+    pub sys_flag: i32,
+    /// When the reply was made, ms since the epoch.
+    pub born_timestamp: i64,
+    /// The replying application's own number.
+    pub flag: i32,
+    /// Properties as text; CORRELATION_ID names the request.
+    #[serde(borrow, default)]
+    pub properties: Option<Cow<'a, str>>,
+    /// As in the send of the reply.
+    #[serde(default)]
+    pub reconsume_times: Option<i32>,
+    /// As in the send of the reply.
+    #[serde(default)]
+    pub unit_mode: Option<bool>,
+    /// `ip:port` of whoever replied.
+    #[serde(borrow)]
+    pub born_host: Cow<'a, str>,
+    /// `ip:port` of the broker.
+    #[serde(borrow)]
+    pub store_host: Cow<'a, str>,
+    /// When the broker got the reply, ms since the epoch.
+    pub store_timestamp: i64,
+}
+
 /// CONSUMER_SEND_MSG_BACK (36): a consumer could not deal with a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -33,6 +33,7 @@ headers! {
     send::SendRequest<'_>: ["producerGroup", "topic", "defaultTopic", "defaultTopicQueueNums", "queueId", "sysFlag", "bornTimestamp", "flag"],
     send::SendRequestV2<'_>: ["a", "b", "c", "d", "e", "f", "g", "h"],
     send::SendResponse<'_>: ["msgId", "queueId", "queueOffset"],
+    send::PushReplyRequest<'_>: ["producerGroup", "topic", "defaultTopic", "defaultTopicQueueNums", "queueId", "sysFlag", "bornTimestamp", "flag", "bornHost", "storeHost", "storeTimestamp"],
     send::SendBackRequest<'_>: ["offset", "group", "delayLevel"],
     pull::PullRequest<'_>: ["consumerGroup", "topic", "queueId", "queueOffset", "maxMsgNums", "sysFlag", "commitOffset", "suspendTimeoutMillis"],
     pull::PullResponse: ["suggestWhichBrokerId", "nextBeginOffset", "minOffset", "maxOffset"],
