@@ -17,7 +17,10 @@ use crate::meta::db::Db;
 use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
+use crate::meta::orders::Orders;
+use crate::meta::request_modes::RequestModes;
 use crate::meta::topics::Topics;
+use crate::pop::Pop;
 use crate::replica::deletions::Deletions;
 use crate::replica::epochs::Epochs;
 use crate::replica::in_sync::InSync;
@@ -56,6 +59,12 @@ pub struct Broker {
     pub asked: Asked,
     /// Messages for a time of their own.
     pub timers: Arc<Timers>,
+    /// Batches in hand of groups that pop in order.
+    pub orders: Orders,
+    /// Which groups pop, and which pull.
+    pub request_modes: RequestModes,
+    /// What was popped and is open.
+    pub pop: Pop,
     /// Deleted topics.
     pub deletions: Deletions,
     /// Which mastership wrote which part of the log.

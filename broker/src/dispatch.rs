@@ -10,8 +10,8 @@ use orbitmq_common::protocol::frame::Frame;
 use crate::broker::Broker;
 use crate::handler::admin::{figures, group, progress, replication, timers, topic};
 use crate::handler::{
-    end_transaction, heartbeat, lock, metadata, offset, pull, query, recall, relay, reply, resume_check, send,
-    send_back,
+    ack, assignment, end_transaction, heartbeat, invisible, lock, metadata, notification, offset, peek, pop, pull,
+    query, recall, relay, reply, resume_check, send, send_back,
 };
 use crate::refusal::Refusal;
 
@@ -46,6 +46,13 @@ impl Dispatch {
             request::CONSUMER_SEND_MSG_BACK => return send_back::call(broker, frame),
             request::END_TRANSACTION => return end_transaction::call(broker, frame),
             request::RESUME_CHECK_HALF_MESSAGE => return resume_check::call(broker, frame),
+            request::POP_MESSAGE => return pop::call(broker, frame),
+            request::ACK_MESSAGE => return ack::call(broker, frame),
+            request::BATCH_ACK_MESSAGE => return ack::batch(broker, frame),
+            request::CHANGE_MESSAGE_INVISIBLETIME => return invisible::call(broker, frame),
+            request::NOTIFICATION => return notification::call(broker, frame),
+            request::QUERY_ASSIGNMENT => return assignment::query(broker, frame),
+            request::SET_MESSAGE_REQUEST_MODE => return assignment::set(broker, frame),
             request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2 => return reply::call(broker, peer, frame),
             request::GET_CONSUMER_RUNNING_INFO => return relay::running_info(broker, frame),
             request::CONSUME_MESSAGE_DIRECTLY => return relay::consume_directly(broker, frame),
@@ -89,7 +96,9 @@ impl Dispatch {
             request::GET_ALL_DELAY_OFFSET => Ok(progress::delay(broker, frame)),
             request::GET_TIMER_CHECK_POINT => Ok(timers::checkpoint(broker, frame)),
             request::GET_TIMER_METRICS => Ok(timers::metrics(frame)),
-            request::GET_ALL_MESSAGE_REQUEST_MODE => Ok(progress::request_modes(frame)),
+            request::GET_ALL_MESSAGE_REQUEST_MODE => Ok(assignment::all(broker, frame)),
+            request::PEEK_MESSAGE => peek::call(broker, frame),
+            request::POLLING_INFO => notification::info(broker, frame),
             request::GET_BROKER_RUNTIME_INFO => Ok(figures::runtime(broker, frame)),
             request::GET_BROKER_CONFIG => Ok(figures::settings(broker, frame)),
             request::GET_BROKER_HA_STATUS => Ok(replication::status(broker, frame)),
@@ -129,6 +138,10 @@ fn is_for_masters(code: i32) -> bool {
             | request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
             | request::DELETE_SUBSCRIPTIONGROUP
             | request::INVOKE_BROKER_TO_RESET_OFFSET
+            | request::SET_MESSAGE_REQUEST_MODE
+            | request::ACK_MESSAGE
+            | request::BATCH_ACK_MESSAGE
+            | request::CHANGE_MESSAGE_INVISIBLETIME
             | request::LOCK_BATCH_MQ
             | request::UNLOCK_BATCH_MQ
     )

@@ -18,6 +18,7 @@ pub mod meta;
 pub mod monitor;
 pub mod node;
 pub mod plant;
+pub mod pop;
 pub mod refusal;
 pub mod replica;
 pub mod replica_state;

@@ -29,8 +29,11 @@ use crate::meta::legacy::Legacy;
 use crate::meta::levels::Progress;
 use crate::meta::marks::Marks;
 use crate::meta::offsets::Offsets;
+use crate::meta::orders::Orders;
+use crate::meta::request_modes::RequestModes;
 use crate::meta::topics::{Topics, now_ms};
 use crate::node::StartError;
+use crate::pop::{Pop, revive};
 use crate::replica::controller::{self, Controller};
 use crate::replica::deletions::Deletions;
 use crate::replica::epochs::Epochs;
@@ -106,6 +109,7 @@ impl Life {
         announce::start(&broker, &tasks);
         work_as_master(&broker, &tasks);
         run::start(&broker, &tasks);
+        revive::start(&broker, &tasks);
         expire_members(&broker, &tasks);
         drop(unfinished.disarm());
         Ok(Self { broker, serving, tasks, close })
@@ -153,7 +157,7 @@ impl Life {
     }
 }
 
-fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker, StartError> {
+pub(crate) fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker, StartError> {
     let db = Arc::new(Db::open(&config.store.dir.join("orbitmq"))?);
     let topics = Topics::load(Arc::clone(&db))?;
     let groups = Groups::load(Arc::clone(&db))?;
@@ -161,11 +165,24 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
     let delay = Arc::new(Progress::load(Arc::clone(&db))?);
     let asked = Asked::load(Arc::clone(&db))?;
     let timers = Arc::new(Timers::new(Arc::new(Marks::load(Arc::clone(&db), store.end())?)));
+    let orders = Orders::load(Arc::clone(&db))?;
+    let request_modes = RequestModes::load(Arc::clone(&db))?;
+    let pop = Pop::new(Arc::clone(&store), &config.cluster, &config.name, sockets.address);
     let epochs = Epochs::load(Arc::clone(&db))?;
     let deletions = Deletions::load(Arc::clone(&store), Arc::clone(&db))?;
     let dir = &config.store.dir;
-    Legacy { dir, db: &db, topics: &topics, groups: &groups, offsets: &offsets, delay: &delay, marks: &timers.marks }
-        .import()?;
+    let legacy = Legacy {
+        dir,
+        db: &db,
+        topics: &topics,
+        groups: &groups,
+        offsets: &offsets,
+        delay: &delay,
+        marks: &timers.marks,
+        orders: &orders,
+        request_modes: &request_modes,
+    };
+    legacy.import()?;
     let store_id = identity::of(&config.store)?;
     let filters = Arc::new(Filters::new(config.filtering.sql));
     let broker = Broker {
@@ -189,6 +206,9 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
         asked,
         config,
         timers,
+        orders,
+        request_modes,
+        pop,
         deletions,
         epochs,
         role: RoleState::default(),
@@ -295,6 +315,8 @@ fn close_files(broker: &Broker) {
         offsets: &broker.offsets,
         delay: &broker.delay,
         marks: &broker.timers.marks,
+        orders: &broker.orders,
+        request_modes: &broker.request_modes,
     };
     if let Err(error) = checkpoint.and_then(|checkpoint| legacy.export(checkpoint.as_deref())) {
         tracing::warn!(%error, "the metadata files for RocketMQ's broker could not be written");

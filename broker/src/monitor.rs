@@ -89,6 +89,7 @@ async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
     if let Some(broker) = broker {
         write_metrics(&broker, &mut text);
         write_timers(&broker, &mut text);
+        write_pop(&broker, &mut text);
         write_replication(&broker, &mut text);
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
@@ -176,6 +177,34 @@ fn write_timers(broker: &Broker, out: &mut String) {
     for (kind, name, help, value) in rows {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} {kind}\norbitmq_{name} {value}");
+    }
+}
+
+/// What is popped and not acknowledged.
+fn write_pop(broker: &Broker, out: &mut String) {
+    let counts = &broker.pop.counts;
+    let counters = [
+        ("popped_total", "Messages popped.", &counts.popped),
+        ("pop_acked_total", "Popped messages acknowledged.", &counts.acked),
+        ("pop_late_acks_total", "Acknowledgements whose receipt was over.", &counts.late),
+        ("pop_revived_total", "Popped messages given to their group again.", &counts.revived),
+        ("pop_dead_total", "Popped messages that became dead letters.", &counts.dead),
+        ("pop_lost_total", "Popped messages that were gone when they should have come again.", &counts.lost),
+    ];
+    for (name, help, value) in counters {
+        let value = value.load(Ordering::Relaxed);
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} counter\norbitmq_{name} {value}");
+    }
+    let (receipts, checkpoints, bytes) = broker.pop.open();
+    let gauges = [
+        ("pop_open_receipts", "Popped messages that are open.", receipts),
+        ("pop_open_checkpoints", "Pops that have open messages.", checkpoints as u64),
+        ("pop_open_bytes", "Memory of them.", bytes as u64),
+        ("pop_waiting", "Pops that wait for messages.", broker.pop.halls.all() as u64),
+    ];
+    for (name, help, value) in gauges {
+        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} gauge\norbitmq_{name} {value}");
     }
 }
 

@@ -5,6 +5,7 @@ use orbitmq_common::protocol::body::route::perm;
 use orbitmq_common::protocol::body::topic::TopicConfig;
 
 use crate::broker::Broker;
+use crate::pop::REVIVE_QUEUES;
 
 /// Topics that clients and tools take for granted.
 pub fn create(broker: &Broker) {
@@ -22,6 +23,7 @@ pub fn create(broker: &Broker) {
         (name::HALF_OP_TOPIC.to_owned(), 1, read_write),
         (name::TIMER_TOPIC.to_owned(), 1, read_write),
         (format!("{}_REPLY_TOPIC", config.cluster), 1, read_write),
+        (name::revive_topic(&config.cluster), i32::try_from(REVIVE_QUEUES).unwrap_or(8), read_write),
     ];
     if config.auto_create_topics {
         topics.push((name::DEFAULT_TOPIC.to_owned(), config.default_topic_queues, all));

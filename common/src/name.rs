@@ -33,6 +33,10 @@ pub const OFFSET_MOVED_TOPIC: &str = "OFFSET_MOVED_EVENT";
 pub const CHECK_MAX_TIME_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 /// Group under whose name brokers note how far they have come with half messages.
 pub const TRANSACTION_GROUP: &str = "CID_RMQ_SYS_TRANS";
+/// Before the cluster's name, makes the topic in which popped messages are noted.
+pub const REVIVE_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
+/// The group whose offsets say how far those notes are dealt with.
+pub const REVIVE_GROUP: &str = "CID_RMQ_SYS_REVIVE_GROUP";
 const SYSTEM_PREFIX: &str = "rmq_sys_";
 
 /// Topics that clients may not send to.
@@ -114,10 +118,35 @@ pub fn dead_letter_topic(group: &str) -> String {
     format!("{DEAD_LETTER_PREFIX}{group}")
 }
 
+/// The topic in which a cluster's popped messages are noted.
+#[must_use]
+pub fn revive_topic(cluster: &str) -> String {
+    format!("{REVIVE_PREFIX}{cluster}")
+}
+
+/// The topic of messages that a group popped and did not acknowledge in time; the first form, RocketMQ's default.
+#[must_use]
+pub fn pop_retry_topic(group: &str, topic: &str) -> String {
+    format!("{RETRY_PREFIX}{group}_{topic}")
+}
+
+/// The same in its second form, which can be taken apart again.
+#[must_use]
+pub fn pop_retry_topic_v2(group: &str, topic: &str) -> String {
+    format!("{RETRY_PREFIX}{group}+{topic}")
+}
+
+/// The topic that a group popped first: of either form of its retry topic, or the topic itself.
+#[must_use]
+pub fn popped_topic<'a>(topic: &'a str, group: &str) -> &'a str {
+    let rest = topic.strip_prefix(RETRY_PREFIX).and_then(|rest| rest.strip_prefix(group));
+    rest.and_then(|rest| rest.strip_prefix(['_', '+'])).filter(|rest| !rest.is_empty()).unwrap_or(topic)
+}
+
 /// Whether clients may not send to the topic.
 #[must_use]
 pub fn is_closed_to_senders(topic: &str) -> bool {
-    NO_SEND.contains(&topic)
+    NO_SEND.contains(&topic) || topic.starts_with(REVIVE_PREFIX)
 }
 
 /// Whether the topic belongs to the system rather than to its users.

@@ -7,6 +7,7 @@ use orbitmq_common::protocol::body::group::{
 };
 use orbitmq_common::protocol::body::heartbeat::{CheckClientRequest, HeartbeatData};
 use orbitmq_common::protocol::body::kv::KvTable;
+use orbitmq_common::protocol::body::pop::{AssignmentRequest, AssignmentResponse, RequestMode, RequestModeBody};
 use orbitmq_common::protocol::body::register::RegisterBody;
 use orbitmq_common::protocol::body::route::{ClusterInfo, TopicList, TopicRoute};
 use orbitmq_common::protocol::body::stats::{ConsumeOffset, TopicOffset, parse_table};
@@ -68,7 +69,16 @@ fn read_answer(sample: &Sample) -> bool {
         }
         code::GET_PRODUCER_CONNECTION_LIST => assert!(!parse::<ProducerConnection>(sample).connection_set.is_empty()),
         code::QUERY_TOPIC_CONSUME_BY_WHO => assert!(!parse::<GroupList>(sample).group_list.is_empty()),
-        code::PULL_MESSAGE | code::LITE_PULL_MESSAGE | code::QUERY_MESSAGE | code::VIEW_MESSAGE_BY_ID => {
+        code::QUERY_ASSIGNMENT => {
+            let told: AssignmentResponse = parse(sample);
+            assert_eq!(serde_json::to_vec(&told).unwrap(), &body[..], "{}", sample.file);
+            assert!(told.message_queue_assignments.unwrap().iter().all(|one| one.mode == RequestMode::Pop));
+        }
+        code::POP_MESSAGE
+        | code::PULL_MESSAGE
+        | code::LITE_PULL_MESSAGE
+        | code::QUERY_MESSAGE
+        | code::VIEW_MESSAGE_BY_ID => {
             let count = records(body).map(|record| record.unwrap().verify().unwrap()).count();
             assert!(count > 0, "{}", sample.file);
         }
@@ -85,6 +95,11 @@ fn read_request(sample: &Sample) -> bool {
         code::CHECK_CLIENT_CONFIG => {
             let subscription = parse::<CheckClientRequest>(sample).subscription_data.unwrap();
             assert!(!subscription.expression_type.is_empty());
+        }
+        code::QUERY_ASSIGNMENT => assert!(!parse::<AssignmentRequest>(sample).client_id.is_empty(), "{}", sample.file),
+        code::SET_MESSAGE_REQUEST_MODE => {
+            let mode: RequestModeBody = parse(sample);
+            assert_eq!(serde_json::to_vec(&mode).unwrap(), sample.frame.body, "{}", sample.file);
         }
         code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => assert!(!parse::<GroupConfig>(sample).group_name.is_empty()),
         code::REGISTER_BROKER => {
@@ -108,9 +123,9 @@ fn read_request(sample: &Sample) -> bool {
 }
 
 /// Answers whose bodies we have to read or to write.
-const ANSWERED: [i32; 21] =
-    [11, 12, 21, 28, 33, 38, 41, 105, 106, 201, 202, 203, 204, 206, 208, 219, 222, 224, 300, 351, 361];
-const ASKED: [i32; 8] = [34, 41, 42, 46, 103, 200, 320, 322];
+const ANSWERED: [i32; 23] =
+    [11, 12, 21, 28, 33, 38, 41, 105, 106, 201, 202, 203, 204, 206, 208, 219, 222, 224, 300, 351, 361, 400, 200_050];
+const ASKED: [i32; 10] = [34, 41, 42, 46, 103, 200, 320, 322, 400, 401];
 
 #[test]
 fn bodies_are_read_with_our_types() {

@@ -20,6 +20,7 @@ use orbitmq_common::protocol::header::nameserver::{
 use orbitmq_common::protocol::header::offset::{
     OffsetResponse, QueryOffsetRequest, QueueRequest, SearchOffsetRequest, TimestampResponse, UpdateOffsetRequest,
 };
+use orbitmq_common::protocol::header::pop::{AckRequest, PopRequest, PopResponse};
 use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
 use orbitmq_common::protocol::header::query::{QueryRequest, QueryResponse, ViewRequest};
 use orbitmq_common::protocol::header::send::{SendBackRequest, SendRequest, SendRequestV2, SendResponse};
@@ -78,6 +79,8 @@ fn of_request(kind: i32) -> Option<Again> {
         code::PUT_KV_CONFIG => header!(PutKvRequest<'_>),
         code::GET_KV_CONFIG | code::DELETE_KV_CONFIG => header!(KvRequest<'_>),
         code::GET_KVLIST_BY_NAMESPACE => header!(KvListRequest<'_>),
+        code::POP_MESSAGE => header!(PopRequest<'_>),
+        code::ACK_MESSAGE => header!(AckRequest<'_>),
         _ => return None,
     })
 }
@@ -104,6 +107,7 @@ fn of_answer(sample: &Sample) -> Option<Again> {
         code::WIPE_WRITE_PERM_OF_BROKER => header!(WipeWritePermResponse),
         code::ADD_WRITE_PERM_OF_BROKER => header!(AddWritePermResponse),
         code::GET_KV_CONFIG => header!(KvResponse<'_>),
+        code::POP_MESSAGE => header!(PopResponse<'_>),
         _ => return None,
     })
 }

@@ -12,4 +12,5 @@ mod bodies;
 mod fields;
 mod filters;
 mod frames;
+mod receipts;
 mod sample;

@@ -41,7 +41,7 @@ pub fn query(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
 }
 
 /// Whether so little was stored after the queue's first message that it would still be in a broker's memory.
-fn first_is_recent(broker: &Broker, topic: &str, queue: u32) -> bool {
+pub(crate) fn first_is_recent(broker: &Broker, topic: &str, queue: u32) -> bool {
     let first = broker.store.read(topic, queue, 0, ReadLimit { max_messages: 1, max_bytes: 1 }, &mut |_, _| true);
     let memory = rustix::system::sysinfo();
     let memory = u64::from(memory.mem_unit) * memory.totalram;

@@ -51,11 +51,15 @@ pub enum Tree {
     Taken,
     /// How often producers were asked about open half messages.
     Asked,
+    /// Batches in hand of groups that pop in order; keys as of [`Self::Offsets`].
+    Orders,
+    /// How groups get the messages of topics: by topic and group.
+    RequestModes,
 }
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Deletions,
         Self::Topics,
         Self::Groups,
@@ -67,6 +71,8 @@ impl Tree {
         Self::About,
         Self::Taken,
         Self::Asked,
+        Self::Orders,
+        Self::RequestModes,
     ];
 
     /// Whether slaves have the same; what concerns one directory alone does not follow.
@@ -96,6 +102,8 @@ impl Tree {
             Self::About => "about",
             Self::Taken => "taken",
             Self::Asked => "asked",
+            Self::Orders => "orders",
+            Self::RequestModes => "request_modes",
         }
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use orbitmq_common::protocol::body::group::GroupTable;
+use orbitmq_common::protocol::body::pop::RequestModeTable;
 use orbitmq_common::protocol::body::topic::TopicTable;
 use orbitmq_common::protocol::relaxed;
 use serde::de::DeserializeOwned;
@@ -17,6 +18,8 @@ use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
 use crate::meta::marks::{Mark, Marks};
 use crate::meta::offsets::Offsets;
+use crate::meta::orders::{OrderTable, Orders};
+use crate::meta::request_modes::RequestModes;
 use crate::meta::topics::Topics;
 
 const TOPICS: &str = "topics.json";
@@ -25,6 +28,8 @@ const OFFSETS: &str = "consumerOffset.json";
 const DELAY: &str = "delayOffset.json";
 /// How far RocketMQ's timers were delivered; binary.
 const TIMERS: &str = "timercheck";
+const ORDERS: &str = "consumerOrderInfo.json";
+const REQUEST_MODES: &str = "messageRequestMode.json";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,6 +61,10 @@ pub struct Legacy<'a> {
     pub delay: &'a Progress,
     /// Timers.
     pub marks: &'a Marks,
+    /// Batches in hand of groups that pop in order.
+    pub orders: &'a Orders,
+    /// Which groups pop.
+    pub request_modes: &'a RequestModes,
 }
 
 impl Legacy<'_> {
@@ -94,6 +103,14 @@ impl Legacy<'_> {
         }
         if let Some(mark) = self.unknown(&known, TIMERS).and_then(|content| Mark::of_rocketmq(&content)) {
             self.marks.replace(mark);
+        }
+        if let Some(file) = self.read::<OrderTable>(&known, ORDERS) {
+            self.orders.import(file);
+        }
+        if let Some(file) = self.read::<RequestModeTable>(&known, REQUEST_MODES) {
+            for mode in file.message_request_mode_map.into_values().flat_map(BTreeMap::into_values) {
+                self.request_modes.put(mode);
+            }
         }
         Ok(())
     }
@@ -137,6 +154,8 @@ impl Legacy<'_> {
         self.write(TOPICS, &self.topics.snapshot())?;
         self.write(GROUPS, &self.groups.snapshot())?;
         self.write(OFFSETS, &OffsetFile { offset_table: self.offsets.snapshot() })?;
+        self.write(ORDERS, &self.orders.snapshot())?;
+        self.write(REQUEST_MODES, &self.request_modes.snapshot())?;
         self.write(DELAY, &DelayFile { offset_table: self.delay.snapshot() })?;
         timers.map_or(Ok(()), |content| self.write_bytes(TIMERS, content))
     }

@@ -11,6 +11,8 @@ pub mod legacy;
 pub mod levels;
 pub mod marks;
 pub mod offsets;
+pub mod orders;
+pub mod request_modes;
 pub mod resets;
 pub mod rows;
 pub mod taken;

@@ -55,7 +55,8 @@ pub fn encode_key(topic: &str, group: &str, queue: i32) -> Vec<u8> {
     key
 }
 
-fn decode_key(key: &[u8]) -> Option<(&str, &str, i32)> {
+/// Topic, group and queue of a key.
+pub fn decode_key(key: &[u8]) -> Option<(&str, &str, i32)> {
     let (names, queue) = key.split_last_chunk::<4>()?;
     let (topic, rest) = std::str::from_utf8(names).ok()?.split_once('\0')?;
     Some((topic, rest.strip_suffix('\0')?, i32::from_be_bytes(*queue)))

@@ -10,6 +10,8 @@ use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
 use orbitmq_common::protocol::header::send::{SendRequestV2, SendResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+mod pop;
+
 use super::*;
 use crate::config::replication::RoleSetting;
 use crate::store::options::IndexSize;

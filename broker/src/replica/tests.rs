@@ -1,5 +1,7 @@
 //! Brokers of one name in this process: what is copied, what is acknowledged, what is taken back.
 
+mod pop;
+
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -8,5 +8,6 @@ pub mod id;
 pub mod message;
 pub mod property;
 pub mod recall;
+pub mod receipt;
 pub mod record;
 pub mod sysflag;

@@ -35,6 +35,9 @@ pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     if header.clean_offset == Some(true) {
         broker.offsets.remove_group(&header.group_name);
     }
+    broker.orders.forget(None, Some(&header.group_name));
+    broker.request_modes.forget(None, Some(&header.group_name));
+    broker.pop.forget(|lane| *lane.group == *header.group_name);
     tracing::info!(group = %header.group_name, "group deleted");
     Ok(synced(broker, frame))
 }

@@ -1,5 +1,4 @@
-//! How far groups have come: figures (208), reset by time or to a value (222), and what slaves of RocketMQ's copy (43, 45,
-//! 402).
+//! How far groups have come: figures (208), reset by time or to a value (222), and what slaves of RocketMQ's copy (43, 45).
 
 use std::sync::Arc;
 
@@ -11,7 +10,6 @@ use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::admin::{ConsumeStatsRequest, ResetOffsetRequest};
 use serde::Serialize;
-use serde_json::json;
 
 use crate::broker::Broker;
 use crate::handler::admin::topic::message_queue;
@@ -69,11 +67,6 @@ pub fn all(broker: &Broker, frame: &Frame) -> Frame {
 pub fn delay(broker: &Broker, frame: &Frame) -> Frame {
     let table = OffsetTable { data_version: version(broker), offset_table: broker.delay.snapshot() };
     frame.answer(response::SUCCESS).with_json(&table)
-}
-
-/// GET_ALL_MESSAGE_REQUEST_MODE (402): every group pulls.
-pub fn request_modes(frame: &Frame) -> Frame {
-    frame.answer(response::SUCCESS).with_json(&json!({"messageRequestModeMap": {}}))
 }
 
 /// INVOKE_BROKER_TO_RESET_OFFSET (222): stores the new offsets; the group's next pulls are sent there.

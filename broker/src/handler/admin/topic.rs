@@ -114,13 +114,22 @@ pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     if name::is_system_topic(topic) || topic == broker.config.cluster || topic == broker.config.name {
         return Err(Refusal::invalid(format!("'{topic}' belongs to the system and cannot be deleted")));
     }
-    broker.topics.remove(topic);
-    broker.offsets.remove_topic(topic);
+    let topics = with_retry_topics(broker, topic);
+    for topic in &topics {
+        broker.topics.remove(topic);
+        broker.offsets.remove_topic(topic);
+        broker.orders.forget(Some(topic), None);
+        broker.request_modes.forget(Some(topic), None);
+        broker.pop.forget(|lane| *lane.topic == **topic);
+    }
     let (broker, answer, topic) = (Arc::clone(broker), frame.answer(response::SUCCESS), topic.to_owned());
     Ok(Outcome::later(async move {
         // Files are removed, which takes its time on a thread of its own.
         let deleting = Arc::clone(&broker);
         let deleted = tokio::task::spawn_blocking(move || {
+            for retry in topics.iter().filter(|other| **other != topic) {
+                deleting.deletions.delete(retry);
+            }
             deleting.deletions.delete(&topic);
             tracing::info!(topic, "topic deleted");
         });
@@ -132,6 +141,16 @@ pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
             }
         }
     }))
+}
+
+/// The topic and what groups that pop from it have not acknowledged in time.
+fn with_retry_topics(broker: &Broker, topic: &str) -> Vec<String> {
+    let mut topics = vec![topic.to_owned()];
+    for group in broker.offsets.groups_of(topic) {
+        let retry = [name::pop_retry_topic(&group, topic), name::pop_retry_topic_v2(&group, topic)];
+        topics.extend(retry.into_iter().filter(|retry| broker.topics.get(retry).is_some()));
+    }
+    topics
 }
 
 /// GET_ALL_TOPIC_CONFIG (21): a page by name, or everything.

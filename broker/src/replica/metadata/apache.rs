@@ -1,4 +1,4 @@
-//! Copies the metadata of a master of RocketMQ's, which hands out whole tables only (21, 43, 45, 201).
+//! Copies the metadata of a master of RocketMQ's, which hands out whole tables only (21, 43, 45, 201, 402).
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use bytes::Bytes;
 use orbitmq_common::net::client::Link;
 use orbitmq_common::protocol::body::group::GroupTable;
 use orbitmq_common::protocol::body::metadata::Page;
+use orbitmq_common::protocol::body::pop::RequestModeTable;
 use orbitmq_common::protocol::body::topic::{DataVersion, TopicTable};
 use orbitmq_common::protocol::code::request;
 use orbitmq_common::protocol::relaxed;
@@ -16,7 +17,7 @@ use super::{DEADLINE, FollowError, accepted, take_page};
 use crate::broker::Broker;
 use crate::meta::db::Tree;
 use crate::meta::marks::Mark;
-use crate::meta::{levels, offsets};
+use crate::meta::{levels, offsets, request_modes};
 
 /// Answers to 43 and 45: a number by key.
 #[derive(Deserialize)]
@@ -47,6 +48,12 @@ impl Copied {
             let rows = groups.subscription_group_table.into_iter().map(|(name, config)| (name.into(), json(&config)));
             take_page(broker, whole(Tree::Groups, rows)).await?;
             self.groups = Some(groups.data_version);
+        }
+        // Older ones do not know the question.
+        if let Ok(modes) = get::<RequestModeTable>(link, request::GET_ALL_MESSAGE_REQUEST_MODE).await {
+            let modes = modes.message_request_mode_map.into_values().flat_map(BTreeMap::into_values);
+            let rows = modes.map(|mode| (request_modes::encode_key(&mode.topic, &mode.consumer_group), json(&mode)));
+            take_page(broker, whole(Tree::RequestModes, rows)).await?;
         }
         let delay: OffsetTable<u32, i64> = get(link, request::GET_ALL_DELAY_OFFSET).await?;
         let rows = delay.offset_table.into_iter().map(|(level, offset)| (levels::encode_key(level), number(offset)));

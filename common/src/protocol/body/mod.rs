@@ -5,6 +5,7 @@ pub mod group;
 pub mod heartbeat;
 pub mod kv;
 pub mod metadata;
+pub mod pop;
 pub mod register;
 pub mod replica;
 pub mod route;

@@ -8,6 +8,7 @@ pub mod controller;
 pub mod group;
 pub mod nameserver;
 pub mod offset;
+pub mod pop;
 pub mod pull;
 pub mod query;
 pub mod replica;
