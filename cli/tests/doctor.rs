@@ -17,7 +17,8 @@ use orbitmq_broker::config::Config as BrokerConfig;
 use orbitmq_broker::node::Node as Broker;
 use orbitmq_common::net::client::{Client, ClientOptions};
 use orbitmq_common::protocol::body::route::perm;
-use orbitmq_common::protocol::body::topic::{RegisterBody, TopicConfig};
+use orbitmq_common::protocol::body::register::RegisterBody;
+use orbitmq_common::protocol::body::topic::TopicConfig;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::header::nameserver::RegisterBrokerRequest;
 use orbitmq_consumer::{Consumer, StartFrom};
@@ -161,9 +162,9 @@ async fn brokers_that_are_gone_or_elsewhere_are_found() {
     orbitmq(&address, &["doctor", "orders"]).await.ok();
     runtime.shutdown_background();
     let gone = until(&address, &["doctor", "orders"], |ended| ended.code == Some(1)).await;
-    let gone = until(&address, &["doctor", "orders"], |ended| ended.err.contains("no broker is registered")).await.failed(
-        gone.code.unwrap(),
-    );
+    let gone = until(&address, &["doctor", "orders"], |ended| ended.err.contains("no broker is registered"))
+        .await
+        .failed(gone.code.unwrap());
     assert!(gone.contains("start one that names them in its 'nameserver' setting"), "{gone}");
 
     // Registered under an address where nobody listens, as behind a firewall.
@@ -178,9 +179,12 @@ async fn brokers_that_are_gone_or_elsewhere_are_found() {
     };
     let mut body = RegisterBody::default();
     let table = &mut body.topic_config_serialize_wrapper.topic_config_table;
-    table.insert("orders".to_owned(), TopicConfig::new("orders", 2, perm::READ | perm::WRITE));
+    for topic in ["orders", "others"] {
+        table.insert(topic.to_owned(), TopicConfig::new(topic, 2, perm::READ | perm::WRITE));
+    }
     let registered = link.request(request::REGISTER_BROKER).with_fields(&header).with_json(&body);
-    assert_eq!(link.call(registered, DEADLINE).await.unwrap().code, response::SUCCESS);
+    let registered = link.call(registered, DEADLINE).await.unwrap();
+    assert_eq!(registered.code, response::SUCCESS, "{registered:?}");
     let unreachable = orbitmq(&address, &["doctor", "orders"]).await.failed(1);
     let expected = "broker broker-x/0 at 127.0.0.1:1: does not serve the address that clients are told: cannot connect";
     assert!(unreachable.contains(expected) && unreachable.contains("'advertise'"), "{unreachable}");

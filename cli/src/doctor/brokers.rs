@@ -99,7 +99,8 @@ async fn member(
 fn troubles(figures: &BTreeMap<String, String>) -> Vec<String> {
     let mut troubles = Vec::new();
     if let Some(cause) = figures.get("poisoned").filter(|cause| !cause.is_empty()) {
-        troubles.push(format!("stores nothing since a write or flush failed ({cause}): look at its disk, then restart it"));
+        troubles
+            .push(format!("stores nothing since a write or flush failed ({cause}): look at its disk, then restart it"));
     }
     if figures.get("diskFull").is_some_and(|full| full == "true") {
         troubles.push("stores nothing, for its disk is full: free space or shorten the retention".to_owned());

@@ -43,13 +43,7 @@ struct Conflict {
 }
 
 /// Looks at one group, or at all that read the topic or have read it.
-pub async fn look(
-    topic: &str,
-    only: Option<&str>,
-    masters: &[Master],
-    session: &Session,
-    findings: &mut Findings,
-) {
+pub async fn look(topic: &str, only: Option<&str>, masters: &[Master], session: &Session, findings: &mut Findings) {
     let mut names = BTreeSet::new();
     match only {
         Some(group) => drop(names.insert(group.to_owned())),
@@ -178,7 +172,8 @@ fn judge(topic: &str, name: &str, group: &Group, masters: &[Master], findings: &
     }
     let wants: BTreeSet<&str> = group.wants.values().map(String::as_str).collect();
     if wants.len() > 1 {
-        let each = group.wants.iter().map(|(broker, want)| format!("'{want}' at {broker}")).collect::<Vec<_>>().join(", ");
+        let each =
+            group.wants.iter().map(|(broker, want)| format!("'{want}' at {broker}")).collect::<Vec<_>>().join(", ");
         trouble(format!("its members disagree on '{topic}': {each}; give all of them the same subscription"));
     }
     still(name, group, &clients, findings);

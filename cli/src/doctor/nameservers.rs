@@ -56,12 +56,14 @@ pub async fn look(topic: &str, session: &Session, findings: &mut Findings) -> Op
 }
 
 async fn ask(topic: &str, server: &str, session: &Session) -> Result<Told, Failure> {
-    let answer = |kind| move |answer: orbitmq_common::protocol::frame::Frame| match answer.code {
-        response::SUCCESS => Ok(Some(answer)),
-        response::TOPIC_NOT_EXIST => Ok(None),
-        code => {
-            let remark = answer.remark.unwrap_or_default();
-            Err(Failure::Refused { address: server.to_owned(), kind, code, remark })
+    let answer = |kind| {
+        move |answer: orbitmq_common::protocol::frame::Frame| match answer.code {
+            response::SUCCESS => Ok(Some(answer)),
+            response::TOPIC_NOT_EXIST => Ok(None),
+            code => {
+                let remark = answer.remark.unwrap_or_default();
+                Err(Failure::Refused { address: server.to_owned(), kind, code, remark })
+            }
         }
     };
     let fields = RouteRequest { topic: topic.into(), accept_standard_json_only: Some(true) };
@@ -69,8 +71,7 @@ async fn ask(topic: &str, server: &str, session: &Session) -> Result<Told, Failu
     let asked = session.exchange(Server::NameServer, server, &Question::new(kind, &fields), session.timeout()).await;
     let route = match asked.and_then(answer(kind))? {
         Some(frame) => {
-            let mut route: TopicRoute =
-                relaxed::parse(&frame.body).map_err(|error| Failure::answer(server, error))?;
+            let mut route: TopicRoute = relaxed::parse(&frame.body).map_err(|error| Failure::answer(server, error))?;
             route.queue_datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
             route.broker_datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
             Some(route)

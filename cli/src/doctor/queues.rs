@@ -11,13 +11,7 @@ use crate::session::{Master, Question, Session};
 const STEP: &str = "topic";
 
 /// Looks at the topic at each master that answers.
-pub async fn look(
-    topic: &str,
-    route: &TopicRoute,
-    masters: &[Master],
-    session: &Session,
-    findings: &mut Findings,
-) {
+pub async fn look(topic: &str, route: &TopicRoute, masters: &[Master], session: &Session, findings: &mut Findings) {
     for queues in &route.queue_datas {
         let name = queues.broker_name.as_str();
         let Some(master) = masters.iter().find(|master| master.name == name) else { continue };
@@ -60,7 +54,8 @@ fn is_same(config: &TopicConfig, queues: &QueueData) -> bool {
 
 fn troubles(topic: &str, queues: &QueueData) -> Vec<String> {
     let (read, write, broker) = (queues.read_queue_nums, queues.write_queue_nums, &queues.broker_name);
-    let open = format!("'orbitmq topic create {topic} --queues {} --perm rw --broker {broker}'", read.max(write).max(1));
+    let open =
+        format!("'orbitmq topic create {topic} --queues {} --perm rw --broker {broker}'", read.max(write).max(1));
     let mut troubles = Vec::new();
     if queues.perm & perm::WRITE == 0 {
         troubles.push(format!("is closed to writers (perm {}): open it with {open}", queues.perm));
