@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::report::Output;
-use crate::{bench, broker, controller, dev, group, message, migrate, namesrv, send, tail, time, topic};
+use crate::{bench, broker, controller, dead, dev, doctor, group, message, migrate, namesrv, send, tail, time, topic};
 
 /// OrbitMQ from the command line: a server for development, administration, messages, load.
 ///
@@ -45,6 +45,11 @@ pub enum Command {
     /// Groups of consumers: list, create, delete, lag, members, reset.
     #[command(subcommand)]
     Group(group::Command),
+    /// Find out why a topic does not work: name servers, route, brokers, permissions, copies, groups.
+    Doctor(doctor::Arguments),
+    /// Dead letters: list, peek, replay, purge.
+    #[command(subcommand)]
+    Dead(dead::Command),
     /// Show all brokers and how they are.
     Cluster,
     /// The controller quorum in the name servers: status, add, remove, elect.

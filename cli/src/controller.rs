@@ -94,7 +94,7 @@ fn about_members(asked: &MembersRequest) -> Result<Question<'static, Nothing>, F
 }
 
 /// The quorum as one name server sees it.
-async fn seen_by(session: &Session, address: &str) -> Result<Quorum, Failure> {
+pub async fn seen_by(session: &Session, address: &str) -> Result<Quorum, Failure> {
     let question = about_members(&MembersRequest::List)?;
     let answer = session.exchange(Server::NameServer, address, &question, LOOK).await?;
     let answer = succeeded(answer, address, question.kind)?;
@@ -102,7 +102,7 @@ async fn seen_by(session: &Session, address: &str) -> Result<Quorum, Failure> {
 }
 
 /// The quorum as its leader sees it, if there is one, or else as somebody does.
-async fn quorum(session: &Session) -> Result<Quorum, Failure> {
+pub async fn quorum(session: &Session) -> Result<Quorum, Failure> {
     let mut found = None;
     let mut failed = None;
     for address in session.nameservers() {

@@ -5,7 +5,9 @@ mod bench;
 mod broker;
 mod cluster;
 mod controller;
+mod dead;
 mod dev;
+mod doctor;
 mod failure;
 mod group;
 mod message;
@@ -63,6 +65,8 @@ async fn command(arguments: Arguments) -> Result<Report, Failure> {
         Command::Broker(broker) => broker::run(broker, session()?).await,
         Command::Send(send) => send::run(send, session()?).await,
         Command::Tail(tail) => tail::run(tail, session()?, output).await,
+        Command::Dead(dead) => dead::run(dead, session()?).await,
+        Command::Doctor(doctor) => doctor::run(&doctor, &session()?).await,
         Command::Message(message) => message::run(message, session()?).await,
         Command::Migrate(migrate) => migrate::run(migrate, session()?, output).await,
         Command::Namesrv(namesrv) => namesrv::run(namesrv, session()?).await,

@@ -108,7 +108,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Control characters as escapes: what others have sent does not steer this terminal.
-fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if c.is_control() {
             out.extend(c.escape_default());

@@ -163,7 +163,8 @@ impl Consumer {
     }
 
     /// Hands every message to `handler`, several at once as [`ConsumerBuilder::concurrency`] says, until the consumer is
-    /// closed. `Ok` acknowledges a message; an error or a panic gives it back for later.
+    /// closed. `Ok` acknowledges a message; an error or a panic gives it back for later, with
+    /// the error as the reason.
     pub async fn run<H, F, E>(&self, handler: H)
     where
         H: Fn(Arc<StoredMessage>) -> F + Send + Sync + 'static,
@@ -251,7 +252,7 @@ where
         Err(_) => "the handler panicked".to_owned(),
     };
     tracing::warn!(id = delivery.message_id(), topic = delivery.topic(), cause, "a message is given back for later");
-    if let Err(error) = delivery.retry_later().await {
+    if let Err(error) = delivery.because(cause).retry_later().await {
         tracing::warn!(%error, "giving a message back failed");
     }
 }

@@ -1,5 +1,6 @@
 //! A message in the hands of the application.
 
+use std::fmt::Display;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub struct Delivery {
     queue: Arc<Assigned>,
     message: Arc<StoredMessage>,
     settled: bool,
+    reason: Option<String>,
 }
 
 impl Deref for Delivery {
@@ -36,7 +38,7 @@ impl Deref for Delivery {
 
 impl Delivery {
     pub(crate) fn new(core: Arc<Core>, queue: Arc<Assigned>, message: Arc<StoredMessage>) -> Self {
-        Self { core, queue, message, settled: false }
+        Self { core, queue, message, settled: false, reason: None }
     }
 
     pub(crate) fn core(&self) -> &Core {
@@ -89,6 +91,14 @@ impl Delivery {
         self.settle();
     }
 
+    /// Says why the message is going to be given back. The reason stays with it, in the property
+    /// [`RETURN_REASON`](orbitmq_common::message::property::RETURN_REASON): a dead letter has the last one, cut to 512 bytes.
+    /// Brokers of RocketMQ's do not keep it.
+    pub fn because(mut self, reason: impl Display) -> Self {
+        self.reason = Some(reason.to_string());
+        self
+    }
+
     /// Gives the message back to its broker, which delivers it to the group again: after 10 s the first time, then later and
     /// later, and at last to the dead letters. An ordered queue instead waits a second and delivers it again here; so does a
     /// broadcasting group, without end.
@@ -128,7 +138,7 @@ impl Delivery {
     }
 
     async fn give_back(mut self, level: i32) -> Result<(), RetryError> {
-        send_back::send_back(&self.core, &self.queue, &self.message, level).await?;
+        send_back::send_back(&self.core, &self.queue, &self.message, level, self.reason.as_deref()).await?;
         self.settle();
         Ok(())
     }

@@ -236,7 +236,8 @@ fn decode(core: &Arc<Core>, queue: &Arc<Assigned>, body: &Bytes) -> (Vec<StoredM
             Err(MessageError::Body { id, topic, cause }) => {
                 tracing::error!(id, topic, %cause, "a body cannot be unpacked; the message goes to the dead letters");
                 let (core, queue) = (Arc::clone(core), Arc::clone(queue));
-                core.tasks.clone().spawn(async move { bury(&core, &queue, id, topic).await });
+                let why = format!("the body cannot be unpacked: {cause}");
+                core.tasks.clone().spawn(async move { bury(&core, &queue, id, topic, &why).await });
             }
             Err(error) => return (messages, Some(error.to_string())),
         }
@@ -245,10 +246,10 @@ fn decode(core: &Arc<Core>, queue: &Arc<Assigned>, body: &Bytes) -> (Vec<StoredM
 }
 
 /// Gives a message that nobody can read to the dead letters.
-async fn bury(core: &Core, queue: &Assigned, id: String, topic: String) {
+async fn bury(core: &Core, queue: &Assigned, id: String, topic: String, why: &str) {
     let Ok((_, physical_offset)) = parse_offset_id(&id) else { return };
     let place = Place { physical_offset, id, topic: &topic };
-    if let Err(cause) = give_back_at(core, queue, &place, -1).await {
+    if let Err(cause) = give_back_at(core, queue, &place, -1, Some(why)).await {
         tracing::error!(id = place.id, topic, cause, "an unreadable message could not be moved to the dead letters");
     }
 }

@@ -1,5 +1,6 @@
 //! Gives a message back: to the broker that holds it, else as a new message to the group's retry topic.
 
+use orbitmq_common::message::dead::{self, Origin};
 use orbitmq_common::message::message::StoredMessage;
 use orbitmq_common::message::property::{self, Properties};
 use orbitmq_common::name;
@@ -17,21 +18,29 @@ const FIRST_LEVEL: i32 = 3;
 const HIGHEST_LEVEL: i32 = 18;
 
 /// Gives a message back for delivery after the delay of `level`; 0: as the broker chooses, -1: to the dead letters.
+/// `reason` is kept with it.
 pub(crate) async fn send_back(
     core: &Core,
     queue: &Assigned,
     message: &StoredMessage,
     level: i32,
+    reason: Option<&str>,
 ) -> Result<(), RetryError> {
-    let Err(first) = to_its_broker(core, queue, message, level).await else { return Ok(()) };
+    let Err(first) = to_its_broker(core, queue, message, level, reason).await else { return Ok(()) };
     tracing::debug!(cause = first, "a message could not be given back to its broker; trying as a new message");
-    let Err(second) = as_new_message(core, message, level).await else { return Ok(()) };
+    let Err(second) = as_new_message(core, queue, message, level, reason).await else { return Ok(()) };
     Err(RetryError { message_id: message.message_id(), cause: format!("{first}; as a new message: {second}") })
 }
 
-async fn to_its_broker(core: &Core, queue: &Assigned, message: &StoredMessage, level: i32) -> Result<(), String> {
+async fn to_its_broker(
+    core: &Core,
+    queue: &Assigned,
+    message: &StoredMessage,
+    level: i32,
+    reason: Option<&str>,
+) -> Result<(), String> {
     let place = Place { physical_offset: message.physical_offset, id: message.offset_id(), topic: &message.topic };
-    give_back_at(core, queue, &place, level).await
+    give_back_at(core, queue, &place, level, reason).await
 }
 
 /// Where a message is stored, which is all that a broker needs to take it back.
@@ -41,7 +50,13 @@ pub(crate) struct Place<'a> {
     pub topic: &'a str,
 }
 
-pub(crate) async fn give_back_at(core: &Core, queue: &Assigned, place: &Place<'_>, level: i32) -> Result<(), String> {
+pub(crate) async fn give_back_at(
+    core: &Core,
+    queue: &Assigned,
+    place: &Place<'_>,
+    level: i32,
+    reason: Option<&str>,
+) -> Result<(), String> {
     let route = core.finder.table().get(&queue.topic);
     let master = route.as_ref().and_then(|route| route.master(&queue.queue.broker));
     let address = master.ok_or_else(|| format!("broker {} has no master now", queue.queue.broker))?;
@@ -54,6 +69,7 @@ pub(crate) async fn give_back_at(core: &Core, queue: &Assigned, place: &Place<'_
         origin_topic: Some(place.topic.into()),
         unit_mode: Some(false),
         max_reconsume_times: core.config.max_deliveries.or(Some(DEFAULT_MAX)),
+        reason: reason.map(dead::clean).map(Into::into),
     };
     let back = link.request(request::CONSUMER_SEND_MSG_BACK).with_fields(&fields);
     let answer = link.call(back, core.config.call_timeout).await.map_err(|error| error.to_string())?;
@@ -64,22 +80,35 @@ pub(crate) async fn give_back_at(core: &Core, queue: &Assigned, place: &Place<'_
 }
 
 /// The way for a message whose broker is gone: any broker of the retry topic takes a copy.
-async fn as_new_message(core: &Core, message: &StoredMessage, level: i32) -> Result<(), String> {
+async fn as_new_message(
+    core: &Core,
+    queue: &Assigned,
+    message: &StoredMessage,
+    level: i32,
+    reason: Option<&str>,
+) -> Result<(), String> {
     let group = &core.config.group;
     let max = core.config.max_deliveries.unwrap_or(DEFAULT_MAX);
-    let dead = level < 0 || message.reconsume_times >= max;
-    let topic = if dead { name::dead_letter_topic(group) } else { name::retry_topic(group) };
+    let is_dead = level < 0 || message.reconsume_times >= max;
+    let topic = if is_dead { name::dead_letter_topic(group) } else { name::retry_topic(group) };
     let route = core.finder.find_or_default(&topic, 1).await.map_err(|error| error.to_string())?;
-    let properties = properties(message, level, max, dead).map_err(|error| error.to_string())?;
+    let mut properties = properties(queue, message, max, reason).map_err(|error| error.to_string())?;
+    let marked = if is_dead {
+        dead::note_death(&mut properties, group)
+    } else {
+        let chosen = if level > 0 { level } else { FIRST_LEVEL.saturating_add(message.reconsume_times) };
+        properties.set(property::DELAY, &chosen.clamp(1, HIGHEST_LEVEL).to_string()).map(drop)
+    };
+    marked.map_err(|error| error.to_string())?;
     let mut causes = Vec::new();
-    for queue in &route.writable {
-        let Some(address) = route.master(&queue.broker) else { continue };
+    for target in &route.writable {
+        let Some(address) = route.master(&target.broker) else { continue };
         let fields = SendRequestV2 {
             producer_group: "CLIENT_INNER_PRODUCER".into(),
             topic: topic.as_str().into(),
             default_topic: name::DEFAULT_TOPIC.into(),
             default_topic_queue_nums: 1,
-            queue_id: queue.id,
+            queue_id: target.id,
             sys_flag: 0,
             born_timestamp: message.born_timestamp,
             flag: message.flag,
@@ -104,7 +133,7 @@ async fn as_new_message(core: &Core, message: &StoredMessage, level: i32) -> Res
         };
         match sent.await {
             Ok(()) => return Ok(()),
-            Err(cause) => causes.push(format!("{}: {cause}", queue.broker)),
+            Err(cause) => causes.push(format!("{}: {cause}", target.broker)),
         }
     }
     if causes.is_empty() {
@@ -113,17 +142,20 @@ async fn as_new_message(core: &Core, message: &StoredMessage, level: i32) -> Res
     Err(causes.join("; "))
 }
 
-fn properties(message: &StoredMessage, level: i32, max: i32, dead: bool) -> Result<String, property::PropertyError> {
+fn properties(
+    queue: &Assigned,
+    message: &StoredMessage,
+    max: i32,
+    reason: Option<&str>,
+) -> Result<Properties, property::PropertyError> {
     let mut properties = Properties::parse(&message.properties);
     properties.remove(property::TRANSACTION_PREPARED).remove(property::CRC32).remove(property::DELAY);
+    let place = Origin { broker: &queue.queue.broker, queue: message.queue_id, offset: message.queue_offset };
+    dead::note_return(&mut properties, &place, reason);
     let origin = message.property(property::ORIGIN_MESSAGE_ID).map_or_else(|| message.offset_id(), str::to_owned);
     properties.set(property::RETRY_TOPIC, &message.topic)?;
     properties.set(property::ORIGIN_MESSAGE_ID, &origin)?;
     properties.set(property::RECONSUME_TIME, &message.reconsume_times.saturating_add(1).to_string())?;
     properties.set(property::MAX_RECONSUME_TIMES, &max.to_string())?;
-    if !dead {
-        let chosen = if level > 0 { level } else { FIRST_LEVEL.saturating_add(message.reconsume_times) };
-        properties.set(property::DELAY, &chosen.clamp(1, HIGHEST_LEVEL).to_string())?;
-    }
-    Ok(properties.into_text())
+    Ok(properties)
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use orbitmq_common::message::record::NewRecord;
-use orbitmq_common::message::{batch, id, property};
+use orbitmq_common::message::{batch, dead, id, property};
 use orbitmq_common::name;
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::net::peer::Peer;
@@ -213,6 +213,13 @@ fn store_single(
     let given = header.properties.as_deref().unwrap_or_default();
     let (mut properties, wishes) = read_properties(broker, given)?;
     let place = place(broker, header, config, &wishes)?;
+    if let Some(group) = place.topic.strip_prefix(name::DEAD_LETTER_PREFIX)
+        && place.topic != header.topic
+    {
+        let mut noted = property::Properties::parse(&properties);
+        dead::note_death(&mut noted, group).map_err(|error| Refusal::invalid(error.to_string()))?;
+        properties = noted.into_text();
+    }
     push(&mut properties, property::MSG_REGION, REGION);
     push(&mut properties, property::TRACE_ON, "true");
     push(&mut properties, property::CLUSTER, &broker.config.cluster);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use orbitmq_common::message::dead::{self, Origin};
+use orbitmq_common::message::property::{Properties, PropertyError};
 use orbitmq_common::message::record::{NewRecord, RecordView};
 use orbitmq_common::message::{id, property};
 use orbitmq_common::name;
@@ -46,35 +48,23 @@ fn store(broker: &Broker, header: &SendBackRequest<'_>) -> Result<u64, Refusal> 
     let record = RecordView::parse(&bytes).map_err(|error| Refusal::new(response::SYSTEM_ERROR, error.to_string()))?;
 
     let limit = header.max_reconsume_times.filter(|limit| *limit >= 0).unwrap_or(config.retry_max_times);
-    let dead = header.delay_level < 0 || record.reconsume_times >= limit;
-    let target = if dead {
+    let is_dead = header.delay_level < 0 || record.reconsume_times >= limit;
+    let target = if is_dead {
         let topic = name::dead_letter_topic(group);
         broker.topics.ensure(&topic, || TopicConfig::new(topic.clone(), 1, perm::READ | perm::WRITE))
     } else {
         broker.topics.ensure_retry(group, config.retry_queue_nums)
     };
-    let level = if dead {
+    let level = if is_dead {
         0
     } else if header.delay_level == 0 {
         FIRST_LEVEL.saturating_add(record.reconsume_times)
     } else {
         header.delay_level
     };
-    let mut properties = property::Properties::parse(record.properties);
-    properties.remove(property::CRC32);
-    let refuse = |error: property::PropertyError| Refusal::invalid(error.to_string());
-    if properties.get(property::RETRY_TOPIC).is_none() {
-        properties.set(property::RETRY_TOPIC, record.topic).map_err(refuse)?;
-    }
-    if properties.get(property::ORIGIN_MESSAGE_ID).is_none() {
-        let origin = id::offset_id(record.store_host, record.physical_offset);
-        properties.set(property::ORIGIN_MESSAGE_ID, &origin).map_err(refuse)?;
-    }
-    if dead {
-        let topic = properties.get(property::RETRY_TOPIC).unwrap_or(record.topic).to_owned();
-        properties.set(property::DLQ_ORIGIN_TOPIC, &topic).map_err(refuse)?;
-        let origin = properties.get(property::ORIGIN_MESSAGE_ID).unwrap_or_default().to_owned();
-        properties.set(property::DLQ_ORIGIN_MESSAGE_ID, &origin).map_err(refuse)?;
+    let mut properties = properties(broker, &record, header.reason.as_deref()).map_err(refuse)?;
+    if is_dead {
+        dead::note_death(&mut properties, group).map_err(refuse)?;
     }
     let queues = u32::try_from(target.write_queue_nums).unwrap_or(1).max(1);
     let queue = fastrand::u32(0..queues);
@@ -93,4 +83,23 @@ fn store(broker: &Broker, header: &SendBackRequest<'_>) -> Result<u64, Refusal> 
         properties: properties.as_str().as_bytes(),
     };
     Ok(broker.store.append(&copy)?.end)
+}
+
+fn refuse(error: PropertyError) -> Refusal {
+    Refusal::invalid(error.to_string())
+}
+
+/// The properties of the copy: those of the message, where it came from, and why it is given back.
+fn properties(broker: &Broker, record: &RecordView<'_>, reason: Option<&str>) -> Result<Properties, PropertyError> {
+    let mut properties = Properties::parse(record.properties);
+    properties.remove(property::CRC32);
+    let place = Origin { broker: &broker.config.name, queue: record.queue_id, offset: record.queue_offset };
+    dead::note_return(&mut properties, &place, reason);
+    if properties.get(property::RETRY_TOPIC).is_none() {
+        properties.set(property::RETRY_TOPIC, record.topic)?;
+    }
+    if properties.get(property::ORIGIN_MESSAGE_ID).is_none() {
+        properties.set(property::ORIGIN_MESSAGE_ID, &id::offset_id(record.store_host, record.physical_offset))?;
+    }
+    Ok(properties)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use orbitmq_common::message::dead::{self, Origin};
 use orbitmq_common::message::record::{NewRecord, RecordView};
 use orbitmq_common::message::{id, property};
 use orbitmq_common::name;
@@ -141,11 +142,17 @@ fn give_back_one(broker: &Broker, lane: &Lane, due: &Due, is_old: bool, record: 
     if properties.get(property::FIRST_POP_TIME).is_none() {
         set(&mut properties, property::FIRST_POP_TIME, &due.key.pop_time.to_string())?;
     }
+    if !lane.topic.starts_with(name::RETRY_PREFIX) {
+        let place = Origin { broker: &broker.config.name, queue: record.queue_id, offset: record.queue_offset };
+        dead::note_return(&mut properties, &place, None);
+    }
     if is_dead {
-        let origin = id::offset_id(record.store_host, record.physical_offset);
         set(&mut properties, property::RETRY_TOPIC, topic)?;
-        set(&mut properties, property::DLQ_ORIGIN_TOPIC, topic)?;
-        set(&mut properties, property::DLQ_ORIGIN_MESSAGE_ID, &origin)?;
+        if properties.get(property::ORIGIN_MESSAGE_ID).is_none() {
+            let origin = id::offset_id(record.store_host, record.physical_offset);
+            set(&mut properties, property::ORIGIN_MESSAGE_ID, &origin)?;
+        }
+        dead::note_death(&mut properties, &lane.group).map_err(|error| Refusal::invalid(error.to_string()))?;
     }
     broker.store.append(&NewRecord {
         topic: &target,

@@ -96,6 +96,17 @@ pub async fn remove(session: &Session, group: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Creates a group with RocketMQ's settings at one broker, unless that knows it.
+pub async fn ensure(group: &str, address: &str, session: &Session) -> Result<(), Failure> {
+    if exists(group, address, session).await? {
+        return Ok(());
+    }
+    let body = serde_json::to_vec(&GroupConfig::new(group)).map_err(|error| Failure::other(error.to_string()))?;
+    let kind = request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP;
+    session.broker(address, &Question { kind, fields: &Nothing {}, body: body.into() }).await?;
+    Ok(())
+}
+
 /// The failure of a command on a group that is nowhere.
 pub fn unknown(group: &str) -> Failure {
     Failure::other(format!("no broker knows group '{group}': 'orbitmq group list' shows those there are"))

@@ -12,9 +12,9 @@ use crate::failure::Failure;
 use crate::group::parse_name;
 use crate::report::{Report, Table};
 use crate::session::{Nothing, Question, Session};
-use crate::tail;
+use crate::{dead, tail};
 
-/// Groups that Apache RocketMQ's brokers create for themselves, and the one that tailing leaves.
+/// Groups that Apache RocketMQ's brokers create for themselves, and those that this tool leaves.
 const SYSTEM: [&str; 6] = [
     "DEFAULT_CONSUMER",
     "TOOLS_CONSUMER",
@@ -23,7 +23,7 @@ const SYSTEM: [&str; 6] = [
     "__MONITOR_CONSUMER",
     tail::watch::GROUP,
 ];
-const SYSTEM_PREFIXES: [&str; 2] = ["CID_RMQ_SYS_", "CID_ONS"];
+const SYSTEM_PREFIXES: [&str; 3] = ["CID_RMQ_SYS_", "CID_ONS", dead::PREFIX];
 
 /// List the groups of all brokers with their connected members.
 #[derive(Debug, Args)]
@@ -80,7 +80,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<Report, Fai
     Report::new(&rows, table.text())
 }
 
-fn is_system(group: &str) -> bool {
+pub fn is_system(group: &str) -> bool {
     SYSTEM.contains(&group) || SYSTEM_PREFIXES.iter().any(|prefix| group.starts_with(prefix))
 }
 
@@ -158,6 +158,7 @@ mod tests {
     #[test]
     fn groups_of_the_system_are_told_by_name() {
         assert!(is_system("CID_RMQ_SYS_TRANS") && is_system("orbitmq-tail"));
+        assert!(is_system("orbitmq-dead-done-orders"));
         assert!(!is_system("CID_orders"));
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod change;
 mod lag;
-mod list;
+pub mod list;
 mod reset;
 
 use clap::Subcommand;

@@ -60,7 +60,7 @@ fn parse_perm(text: &str) -> Result<i32, String> {
 }
 
 /// Checks the name of a topic as it comes from the command line.
-fn parse_name(text: &str) -> Result<String, String> {
+pub fn parse_name(text: &str) -> Result<String, String> {
     orbitmq_common::name::check_topic(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 

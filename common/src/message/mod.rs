@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod compress;
+pub mod dead;
 pub mod entry;
 pub mod id;
 #[expect(clippy::module_inception, reason = "a message is the file's subject, not its wrapper")]

@@ -109,6 +109,18 @@ names! {
     DLQ_ORIGIN_TOPIC = "DLQ_ORIGIN_TOPIC";
     /// Id that a dead letter had.
     DLQ_ORIGIN_MESSAGE_ID = "DLQ_ORIGIN_MESSAGE_ID";
+    /// OrbitMQ's own: broker at which a message that was given back was delivered first.
+    ORIGIN_BROKER = "ORBITMQ_ORIGIN_BROKER";
+    /// OrbitMQ's own: its queue there.
+    ORIGIN_QUEUE = "ORBITMQ_ORIGIN_QUEUE";
+    /// OrbitMQ's own: its position in that queue.
+    ORIGIN_OFFSET = "ORBITMQ_ORIGIN_OFFSET";
+    /// OrbitMQ's own: why it was given back the last time.
+    RETURN_REASON = "ORBITMQ_REASON";
+    /// OrbitMQ's own: the group whose dead letter a message is.
+    DEAD_GROUP = "ORBITMQ_GROUP";
+    /// OrbitMQ's own: message id of the dead letter that was sent again as this message.
+    REPLAY_OF = "ORBITMQ_REPLAY_OF";
     /// Host on which the message was born.
     BORN_HOST = "__BORNHOST";
     /// When the message was born.

@@ -212,6 +212,9 @@ pub struct SendBackRequest<'a> {
     /// Overrides the group's limit.
     #[serde(default)]
     pub max_reconsume_times: Option<i32>,
+    /// OrbitMQ's own: why the message is given back. RocketMQ's brokers pass over it.
+    #[serde(borrow, default)]
+    pub reason: Option<Cow<'a, str>>,
 }
 
 /// RECALL_MESSAGE (370): takes back a message that is not due yet.
