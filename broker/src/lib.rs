@@ -22,3 +22,5 @@ pub mod replica_state;
 pub mod store;
 pub mod subscription;
 pub mod system_topics;
+pub mod traffic;
+pub mod tuned;

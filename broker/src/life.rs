@@ -22,6 +22,7 @@ use crate::dispatch::Dispatch;
 use crate::locks::Locks;
 use crate::members::Members;
 use crate::meta::db::Db;
+use crate::meta::forbidden::Forbidden;
 use crate::meta::groups::Groups;
 use crate::meta::legacy::Legacy;
 use crate::meta::levels::Progress;
@@ -38,6 +39,8 @@ use crate::replica::{follow, judge, master};
 use crate::store::options::Flush;
 use crate::store::{Store, identity};
 use crate::system_topics;
+use crate::traffic::{self, Traffic};
+use crate::tuned::Tuned;
 
 const EXPIRY_SCAN: Duration = Duration::from_secs(10);
 /// Time after which a stop no longer waits for requests and name servers.
@@ -100,6 +103,7 @@ impl Life {
         announce::start(&broker, &tasks);
         deliver_delayed(&broker, &tasks);
         expire_members(&broker, &tasks);
+        traffic::start(&broker, &tasks);
         drop(unfinished.disarm());
         Ok(Self { broker, serving, tasks, close })
     }
@@ -150,6 +154,8 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
     let db = Arc::new(Db::open(&config.store.dir.join("orbitmq"))?);
     let topics = Topics::load(Arc::clone(&db))?;
     let groups = Groups::load(Arc::clone(&db))?;
+    let forbidden = Forbidden::load(Arc::clone(&db))?;
+    let tuned = Tuned::load(&config, Arc::clone(&db))?;
     let offsets = Offsets::load(Arc::clone(&db))?;
     let delay = Arc::new(Progress::load(Arc::clone(&db))?);
     let epochs = Epochs::load(Arc::clone(&db))?;
@@ -162,6 +168,8 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
         ids: UniqueIds::new(sockets.address.ip()),
         advertised: Advertised::default(),
         members: Members::default(),
+        traffic: Traffic::default(),
+        tuned,
         locks: Locks::default(),
         started: now_ms(),
         stop: CancellationToken::new(),
@@ -172,6 +180,7 @@ fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Result<Broker,
         db,
         topics,
         groups,
+        forbidden,
         offsets,
         delay,
         deletions,

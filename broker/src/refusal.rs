@@ -10,6 +10,7 @@ use crate::meta::db::DbError;
 use crate::replica::metadata::settle::SettleError;
 use crate::store::error::{AppendError, Poisoned, ReadError};
 use crate::subscription::FilterError;
+use crate::tuned::TuneError;
 
 /// Why a request is not done: a code for the client and a remark for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,16 @@ impl From<NameError> for Refusal {
 impl From<FilterError> for Refusal {
     fn from(error: FilterError) -> Self {
         Self::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string())
+    }
+}
+
+impl From<TuneError> for Refusal {
+    fn from(error: TuneError) -> Self {
+        let code = match error {
+            TuneError::Closed { .. } => response::NO_PERMISSION,
+            TuneError::Syntax(_) | TuneError::Value { .. } => response::INVALID_PARAMETER,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -43,7 +43,9 @@ pub enum Tree {
     Deletions,
     /// Which mastership wrote which part of the log; this broker's own.
     Epochs,
-    /// Facts about this directory.
+    /// Topics that a group may not read.
+    Forbidden,
+    /// Facts about this directory, and settings changed while the broker ran.
     About,
     /// Offsets that were committed here while another broker was the master, and does not have yet.
     Taken,
@@ -51,13 +53,14 @@ pub enum Tree {
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Deletions,
         Self::Topics,
         Self::Groups,
         Self::Offsets,
         Self::Delay,
         Self::Resets,
+        Self::Forbidden,
         Self::Epochs,
         Self::About,
         Self::Taken,
@@ -84,6 +87,7 @@ impl Tree {
             Self::Offsets => "offsets",
             Self::Delay => "delay",
             Self::Resets => "resets",
+            Self::Forbidden => "forbidden",
             Self::Deletions => "deletions",
             Self::Epochs => "epochs",
             Self::About => "about",

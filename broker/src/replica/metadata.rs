@@ -39,9 +39,9 @@ const POLL: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(250);
 
 /// Every kind of metadata that follows. One that comes later is added here, and has its tree.
-fn kept(broker: &Broker) -> [&dyn Kept; 6] {
+fn kept(broker: &Broker) -> [&dyn Kept; 7] {
     let (resets, delay) = (broker.offsets.resets(), broker.delay.as_ref());
-    [&broker.deletions, &broker.topics, &broker.groups, &broker.offsets, resets, delay]
+    [&broker.deletions, &broker.topics, &broker.groups, &broker.offsets, resets, delay, &broker.forbidden]
 }
 
 /// Why following fails for the moment.

@@ -39,7 +39,9 @@ pub mod shared;
 pub mod space;
 pub mod stats;
 pub mod tail;
+pub mod traffic;
 pub mod truncate;
+pub mod upkeep;
 
 use std::cell::RefCell;
 use std::future::Future;
