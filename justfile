@@ -20,6 +20,10 @@ test:
 interop *ARGS:
     tests/interop {{ARGS}}
 
+# mqadmin's commands against our daemons
+mqadmin *ARGS:
+    tests/mqadmin {{ARGS}}
+
 # One store directory, Apache RocketMQ's broker and ours in turn
 exchange *ARGS:
     tests/exchange {{ARGS}}
