@@ -24,6 +24,10 @@ interop *ARGS:
 filters *ARGS:
     tests/filters {{ARGS}}
 
+# mqadmin's commands against our daemons
+mqadmin *ARGS:
+    tests/mqadmin {{ARGS}}
+
 # One store directory, Apache RocketMQ's broker and ours in turn
 exchange *ARGS:
     tests/exchange {{ARGS}}

@@ -9,6 +9,7 @@ use std::time::Duration;
 use orbitmq_common::net::client::{Client, ClientOptions, Link};
 use orbitmq_common::net::peer::CallError;
 use orbitmq_common::protocol::body::register::RegisterBody;
+use orbitmq_common::protocol::body::route::perm;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::nameserver::{
@@ -142,8 +143,11 @@ impl<'b> Announcer<'b> {
     async fn register(&mut self, link: &Link) -> Result<(), AnnounceError> {
         let broker = self.broker;
         let networks = &broker.config.advertise_networks;
-        let body =
-            RegisterBody { filter_server_list: Vec::new(), topic_config_serialize_wrapper: broker.topics.snapshot() };
+        let mut topics = broker.topics.snapshot();
+        for topic in topics.topic_config_table.values_mut() {
+            topic.perm &= broker.tuned.permission() | perm::INHERIT;
+        }
+        let body = RegisterBody { filter_server_list: Vec::new(), topic_config_serialize_wrapper: topics };
         let fields = RegisterBrokerRequest {
             broker_name: broker.config.name.as_str().into(),
             broker_addr: broker.address.to_string().into(),

@@ -14,6 +14,7 @@ use crate::locks::Locks;
 use crate::members::Members;
 use crate::meta::asked::Asked;
 use crate::meta::db::Db;
+use crate::meta::forbidden::Forbidden;
 use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
 use crate::meta::offsets::Offsets;
@@ -27,12 +28,18 @@ use crate::replica::in_sync::InSync;
 use crate::replica::role::{MasterAddress, RoleState};
 use crate::store::Store;
 use crate::timer::Timers;
+use crate::traffic::Traffic;
 use crate::transaction::{Ground, Transactions};
+use crate::tuned::Tuned;
 
 /// Everything a handler may need. Built by the node, which also starts and stops what runs by itself.
 pub struct Broker {
     /// Settings.
     pub config: Config,
+    /// Settings that may change while the broker runs.
+    pub tuned: Tuned,
+    /// How much goes in and out.
+    pub traffic: Traffic,
     /// Address that clients are told; it is part of offset message ids.
     pub address: SocketAddr,
     /// Whether clients reach it there.
@@ -49,6 +56,8 @@ pub struct Broker {
     pub topics: Topics,
     /// Groups.
     pub groups: Groups,
+    /// Topics that groups may not read.
+    pub forbidden: Forbidden,
     /// How far groups have come.
     pub offsets: Offsets,
     /// How far delay levels were delivered.

@@ -8,7 +8,10 @@ use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 
 use crate::broker::Broker;
-use crate::handler::admin::{figures, group, progress, replication, timers, topic};
+use crate::handler::admin::{
+    clean, clone, correction, entries, figures, forbidden, group, lag, producers, progress, replication, settings,
+    status, subscription, system, timers, topic, traffic,
+};
 use crate::handler::{
     ack, assignment, end_transaction, heartbeat, invisible, lock, metadata, notification, offset, peek, pop, pull,
     query, recall, relay, reply, resume_check, send, send_back,
@@ -60,7 +63,15 @@ impl Dispatch {
             request::UPDATE_AND_CREATE_TOPIC_LIST => return topic::create_list(broker, frame),
             request::DELETE_TOPIC_IN_BROKER => return topic::delete(broker, frame),
             request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => return group::create(broker, frame),
+            request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => return group::create_list(broker, frame),
             request::DELETE_SUBSCRIPTIONGROUP => return group::delete(broker, frame),
+            request::UPDATE_AND_GET_GROUP_FORBIDDEN => return forbidden::call(broker, frame),
+            request::CLONE_GROUP_OFFSET => return clone::call(broker, frame),
+            request::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => return status::call(broker, frame),
+            request::UPDATE_BROKER_CONFIG => return settings::update(broker, frame),
+            request::CLEAN_EXPIRED_CONSUMEQUEUE => return Ok(clean::queues(broker, frame)),
+            request::CLEAN_UNUSED_TOPIC => return Ok(clean::topics(broker, frame)),
+            request::DELETE_EXPIRED_COMMITLOG => return Ok(clean::log(broker, frame)),
             request::FOLLOW_METADATA => return metadata::follow(broker, frame),
             request::INVOKE_BROKER_TO_RESET_OFFSET => return progress::reset(broker, frame),
             request::PROMOTE => return replication::promote(broker, frame),
@@ -91,7 +102,16 @@ impl Dispatch {
             request::GET_SUBSCRIPTIONGROUP_CONFIG => group::one(broker, frame),
             request::GET_CONSUMER_CONNECTION_LIST => group::consumers(broker, frame),
             request::GET_PRODUCER_CONNECTION_LIST => group::producers(broker, frame),
+            request::GET_ALL_PRODUCER_INFO => Ok(producers::call(broker, frame)),
             request::GET_CONSUME_STATS => progress::figures(broker, frame),
+            request::GET_BROKER_CONSUME_STATS => lag::all(broker, frame),
+            request::QUERY_CONSUME_TIME_SPAN => lag::in_time(broker, frame),
+            request::QUERY_CORRECTION_OFFSET => correction::call(broker, frame),
+            request::QUERY_CONSUME_QUEUE => entries::call(broker, frame),
+            request::QUERY_TOPICS_BY_CONSUMER => subscription::topics(broker, frame),
+            request::QUERY_SUBSCRIPTION_BY_CONSUMER => subscription::one(broker, frame),
+            request::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => Ok(system::call(broker, frame)),
+            request::VIEW_BROKER_STATS_DATA => traffic::call(broker, frame),
             request::GET_ALL_CONSUMER_OFFSET => Ok(progress::all(broker, frame)),
             request::GET_ALL_DELAY_OFFSET => Ok(progress::delay(broker, frame)),
             request::GET_TIMER_CHECK_POINT => Ok(timers::checkpoint(broker, frame)),
@@ -100,7 +120,7 @@ impl Dispatch {
             request::PEEK_MESSAGE => peek::call(broker, frame),
             request::POLLING_INFO => notification::info(broker, frame),
             request::GET_BROKER_RUNTIME_INFO => Ok(figures::runtime(broker, frame)),
-            request::GET_BROKER_CONFIG => Ok(figures::settings(broker, frame)),
+            request::GET_BROKER_CONFIG => Ok(settings::get(broker, frame)),
             request::GET_BROKER_HA_STATUS => Ok(replication::status(broker, frame)),
             request::HELLO => Ok(broker.advertised.answer_hello(frame)),
             code => {
@@ -136,7 +156,11 @@ fn is_for_masters(code: i32) -> bool {
             | request::UPDATE_AND_CREATE_TOPIC_LIST
             | request::DELETE_TOPIC_IN_BROKER
             | request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
+            | request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST
             | request::DELETE_SUBSCRIPTIONGROUP
+            | request::UPDATE_AND_GET_GROUP_FORBIDDEN
+            | request::CLONE_GROUP_OFFSET
+            | request::CLEAN_UNUSED_TOPIC
             | request::INVOKE_BROKER_TO_RESET_OFFSET
             | request::SET_MESSAGE_REQUEST_MODE
             | request::ACK_MESSAGE

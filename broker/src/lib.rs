@@ -26,4 +26,6 @@ pub mod store;
 pub mod subscription;
 pub mod system_topics;
 pub mod timer;
+pub mod traffic;
 pub mod transaction;
+pub mod tuned;

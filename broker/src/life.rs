@@ -24,6 +24,7 @@ use crate::locks::Locks;
 use crate::members::Members;
 use crate::meta::asked::Asked;
 use crate::meta::db::Db;
+use crate::meta::forbidden::Forbidden;
 use crate::meta::groups::Groups;
 use crate::meta::legacy::Legacy;
 use crate::meta::levels::Progress;
@@ -45,7 +46,9 @@ use crate::store::options::{Flush, Options};
 use crate::store::{Store, identity};
 use crate::system_topics;
 use crate::timer::{self, Timers, run};
+use crate::traffic::{self, Traffic};
 use crate::transaction::{Transactions, check};
+use crate::tuned::Tuned;
 
 const EXPIRY_SCAN: Duration = Duration::from_secs(10);
 /// Time after which a stop no longer waits for requests and name servers.
@@ -111,6 +114,7 @@ impl Life {
         run::start(&broker, &tasks);
         revive::start(&broker, &tasks);
         expire_members(&broker, &tasks);
+        traffic::start(&broker, &tasks);
         drop(unfinished.disarm());
         Ok(Self { broker, serving, tasks, close })
     }
@@ -161,6 +165,8 @@ pub(crate) fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Res
     let db = Arc::new(Db::open(&config.store.dir.join("orbitmq"))?);
     let topics = Topics::load(Arc::clone(&db))?;
     let groups = Groups::load(Arc::clone(&db))?;
+    let forbidden = Forbidden::load(Arc::clone(&db))?;
+    let tuned = Tuned::load(&config, Arc::clone(&db))?;
     let offsets = Offsets::load(Arc::clone(&db))?;
     let delay = Arc::new(Progress::load(Arc::clone(&db))?);
     let asked = Asked::load(Arc::clone(&db))?;
@@ -191,6 +197,8 @@ pub(crate) fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Res
         advertised: Advertised::default(),
         members: Members::new(Arc::clone(&filters), config.filtering.on_conflict),
         filters,
+        traffic: Traffic::default(),
+        tuned,
         locks: Locks::default(),
         started: now_ms(),
         stop: CancellationToken::new(),
@@ -200,6 +208,7 @@ pub(crate) fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Res
         db,
         topics,
         groups,
+        forbidden,
         offsets,
         delay,
         transactions: Transactions::new(config.transactions.max_open),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::{HashMap, HashSet};
 use orbitmq_common::net::peer::Peer;
+use orbitmq_common::protocol::body::examine::ProducerInfo;
 use orbitmq_common::protocol::body::group::Connection;
 use orbitmq_common::protocol::body::heartbeat::{
     ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SubscriptionData,
@@ -20,6 +21,7 @@ use parking_lot::RwLock;
 use crate::config::filtering::OnConflict;
 use crate::conflict::{Conflict, News, Wants};
 use crate::filters::Filters;
+use crate::meta::topics::now_ms;
 use crate::subscription::Subscription;
 
 /// A client that sends no heartbeat for so long is gone.
@@ -66,6 +68,14 @@ impl Member {
             language: language_name(self.language).to_owned(),
             version: self.version,
         }
+    }
+}
+
+impl Member {
+    fn producer_info(&self, now: i64) -> ProducerInfo {
+        let Connection { client_addr, client_id, language, version } = self.connection();
+        let silent = i64::try_from(self.seen.elapsed().as_millis()).unwrap_or(0);
+        ProducerInfo { client_id, language, last_update_timestamp: now - silent, remote_ip: client_addr, version }
     }
 }
 
@@ -373,6 +383,25 @@ impl Members {
     pub fn producer_client(&self, client_id: &str) -> Option<Member> {
         let producers = self.producers.read();
         producers.values().flat_map(HashMap::values).find(|member| member.client_id == client_id).cloned()
+    }
+
+    /// Every connected producer as administrators see it, by group.
+    #[must_use]
+    pub fn producers(&self) -> BTreeMap<String, Vec<ProducerInfo>> {
+        let now = now_ms();
+        let producers = self.producers.read();
+        let shown = producers.iter().map(|(group, members)| {
+            (group.clone(), members.values().map(|member| member.producer_info(now)).collect())
+        });
+        shown.collect()
+    }
+
+    /// Whether the group's members subscribe to topics, but not to this one.
+    #[must_use]
+    pub fn reads_only_others(&self, group: &str, topic: &str) -> bool {
+        let consumers = self.consumers.read();
+        let subscriptions = consumers.get(group).map(|group| &group.subscriptions);
+        subscriptions.is_some_and(|known| !known.is_empty() && !known.contains_key(topic))
     }
 
     /// Members of a producer group.

@@ -12,6 +12,7 @@ use crate::store::error::{AppendError, Poisoned, ReadError};
 use crate::subscription::FilterError;
 use crate::timer::gate::RecallError;
 use crate::transaction::end::{BeginError, EndError};
+use crate::tuned::TuneError;
 
 /// Why a request is not done: a code for the client and a remark for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,16 @@ impl From<FilterError> for Refusal {
         let code = match error {
             FilterError::Text(_) => response::SUBSCRIPTION_PARSE_FAILED,
             FilterError::Off => response::SYSTEM_ERROR,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<TuneError> for Refusal {
+    fn from(error: TuneError) -> Self {
+        let code = match error {
+            TuneError::Closed { .. } => response::NO_PERMISSION,
+            TuneError::Syntax(_) | TuneError::Value { .. } => response::INVALID_PARAMETER,
         };
         Self::new(code, error.to_string())
     }

@@ -116,7 +116,7 @@ pub fn set(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
         return Err(Refusal::no_topic(topic, "create it first"));
     }
     name::check_group(group)?;
-    if broker.groups.find_or_create(group, broker.config.auto_create_groups).is_none() {
+    if broker.groups.find_or_create(group, broker.tuned.auto_create_groups()).is_none() {
         let remark = format!("group '{group}' does not exist; create it with updateSubGroup");
         return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     }

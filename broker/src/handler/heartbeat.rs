@@ -48,7 +48,7 @@ fn consumer_seen(
 ) -> Result<(), Refusal> {
     let group = data.group_name.as_str();
     name::check_group(group)?;
-    let notify = match broker.groups.find_or_create(group, broker.config.auto_create_groups) {
+    let notify = match broker.groups.find_or_create(group, broker.tuned.auto_create_groups()) {
         Some(config) => {
             // Consumers ask for the route of their retry topic long before the first message comes back.
             broker.topics.ensure_retry(group, config.retry_queue_nums);

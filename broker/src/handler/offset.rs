@@ -62,7 +62,7 @@ pub fn update(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
         let remark = format!("topic '{topic}' has no queue {}, only 0 to {}", header.queue_id, queues - 1);
         return Err(Refusal::invalid(remark));
     }
-    if broker.groups.find_or_create(group, broker.config.auto_create_groups).is_none() {
+    if broker.groups.find_or_create(group, broker.tuned.auto_create_groups()).is_none() {
         let remark = format!("group '{group}' does not exist; create it with updateSubGroup");
         return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     }

@@ -105,7 +105,7 @@ fn check(broker: &Broker, frame: &Frame) -> Result<Pop, Refusal> {
         filter,
         is_ordered: header.order == Some(true),
         attempt: header.attempt_id.map(|attempt| attempt.into_owned()).filter(|attempt| !attempt.is_empty()),
-        hold: if broker.config.long_polling { hold } else { Duration::ZERO },
+        hold: if broker.tuned.long_polling() { hold } else { Duration::ZERO },
     })
 }
 
@@ -181,6 +181,8 @@ impl Pop {
             got.info.push(origin, source.queue, taken.start, &taken.offsets);
             got.count += taken.offsets.len();
             got.bytes += taken.read.bytes;
+            let reader = broker.traffic.reader(&source.topic, &self.ground.group);
+            broker.traffic.handed_out(&reader, taken.offsets.len(), taken.read.bytes);
             if source.is_retry {
                 got.chunks.push(self.recode(broker, source, &taken, got.pop_time));
             } else {

@@ -76,12 +76,20 @@ pub fn check(broker: &Broker, topic: &str, group: &str, queue_id: i32) -> Result
         return Err(Refusal::invalid(format!("topic '{topic}' has no queue {queue_id} to read, only 0 to {last}")));
     }
     name::check_group(group)?;
-    let Some(settings) = broker.groups.find_or_create(group, broker.config.auto_create_groups) else {
+    let Some(settings) = broker.groups.find_or_create(group, broker.tuned.auto_create_groups()) else {
         let remark = format!(
             "group '{group}' does not exist and is not created by popping (auto_create_groups = false); create it with updateSubGroup"
         );
         return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     };
+    if broker.tuned.permission() & perm::READ == 0 {
+        let remark = "this broker is not readable (brokerPermission); an administrator has closed it";
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    if broker.forbidden.holds(group, topic) {
+        let remark = format!("group '{group}' may not read topic '{topic}'; an administrator has forbidden it");
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
     if !settings.consume_enable {
         let remark =
             format!("group '{group}' may not consume (consumeEnable = false); an administrator has stopped it");

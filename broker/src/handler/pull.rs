@@ -17,6 +17,7 @@ use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::store::read::{Read, ReadLimit, ReadStatus};
 use crate::subscription::{Failures, Filter};
+use crate::traffic::Reader;
 
 /// Messages one answer may carry, whatever the request asks for.
 const MAX_MESSAGES: i32 = 1024;
@@ -35,6 +36,8 @@ struct Pull {
     limit: ReadLimit,
     filter: Filter,
     hold: Option<Duration>,
+    /// Where what is handed out is counted.
+    reader: Arc<Reader>,
     /// The member of the broker group that the group reads from when it is far behind.
     when_far: i64,
 }
@@ -71,7 +74,7 @@ fn check(broker: &Broker, frame: &Frame) -> Result<Checked, Refusal> {
     let (topic, group) = (header.topic.as_ref(), header.consumer_group.as_ref());
     let flag = header.sys_flag.cast_unsigned();
     name::check_group(group)?;
-    let config = broker.groups.find_or_create(group, broker.config.auto_create_groups).ok_or_else(|| {
+    let config = broker.groups.find_or_create(group, broker.tuned.auto_create_groups()).ok_or_else(|| {
         let remark = format!("group '{group}' does not exist and is not created by pulling (auto_create_groups = false); create it with updateSubGroup");
         Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
     })?;
@@ -85,6 +88,14 @@ fn check(broker: &Broker, frame: &Frame) -> Result<Checked, Refusal> {
     };
     if topic_config.perm & perm::READ == 0 {
         let remark = format!("topic '{topic}' is not readable at this broker (perm {})", topic_config.perm);
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    if broker.tuned.permission() & perm::READ == 0 {
+        let remark = "this broker is closed to readers (brokerPermission); an administrator has done so";
+        return Err(Refusal::new(response::NO_PERMISSION, remark));
+    }
+    if broker.forbidden.holds(group, topic) {
+        let remark = format!("group '{group}' may not read topic '{topic}'; an administrator has forbidden it");
         return Err(Refusal::new(response::NO_PERMISSION, remark));
     }
     let queue = u32::try_from(header.queue_id).ok().filter(|_| header.queue_id < topic_config.read_queue_nums);
@@ -103,7 +114,7 @@ fn check(broker: &Broker, frame: &Frame) -> Result<Checked, Refusal> {
         broker.offsets.commit(topic, group, header.queue_id, header.commit_offset);
     }
     let wanted_bytes = header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
-    let suspend = flag & pull::SUSPEND != 0 && broker.config.long_polling;
+    let suspend = flag & pull::SUSPEND != 0 && broker.tuned.long_polling();
     let hold =
         suspend.then(|| Duration::from_millis(u64::try_from(header.suspend_timeout_millis).unwrap_or(0)).min(MAX_HOLD));
     Ok(Checked::Read(Pull {
@@ -116,6 +127,7 @@ fn check(broker: &Broker, frame: &Frame) -> Result<Checked, Refusal> {
         },
         filter,
         hold,
+        reader: broker.traffic.reader(topic, group),
         when_far: config.which_broker_when_consume_slowly,
     }))
 }
@@ -255,6 +267,7 @@ fn answer(broker: &Broker, pull: &Pull, request: &Frame, read: Read, misses: boo
         max_offset: read.max_offset,
         ..PullResponse::default()
     };
+    broker.traffic.handed_out(&pull.reader, read.count, read.bytes);
     let mut frame = Frame { opaque: request.opaque, ..request.answer(code) }.with_fields(&fields).with_remark(remark);
     let mut chunks = read.chunks.into_iter();
     frame.body = chunks.next().unwrap_or_default();

@@ -100,7 +100,7 @@ pub fn check_message(broker: &Broker, header: &SendRequest<'_>, frame: &Frame) -
         return Err(Refusal::new(response::NO_PERMISSION, remark));
     }
     let illegal = |remark: String| Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
-    let (length, limit) = (frame.body.len(), broker.config.max_message_size);
+    let (length, limit) = (frame.body.len(), broker.tuned.max_message_size());
     if length == 0 {
         return illegal("the message has no body".to_owned());
     }
@@ -143,8 +143,8 @@ fn create_topic(broker: &Broker, header: &SendRequest<'_>) -> Result<Arc<TopicCo
         return Ok(broker.topics.ensure_retry(group, 1));
     }
     let template = broker.topics.get(&header.default_topic).filter(|template| template.perm & perm::INHERIT != 0);
-    let Some(template) = template.filter(|_| broker.config.auto_create_topics) else {
-        let cure = if broker.config.auto_create_topics {
+    let Some(template) = template.filter(|_| broker.tuned.auto_create_topics()) else {
+        let cure = if broker.tuned.auto_create_topics() {
             "the send names no topic to take settings from; create it with updateTopic"
         } else {
             "it is not created by sending (auto_create_topics = false); create it with updateTopic"

@@ -66,6 +66,7 @@ fn store(broker: &Broker, header: &SendBackRequest<'_>) -> Result<u64, Refusal> 
     if is_dead {
         dead::note_death(&mut properties, group).map_err(refuse)?;
     }
+    broker.traffic.given_back(properties.get(property::RETRY_TOPIC).unwrap_or(record.topic), group);
     let queues = u32::try_from(target.write_queue_nums).unwrap_or(1).max(1);
     let queue = fastrand::u32(0..queues);
     let place = delay::place(broker, &mut properties, &target.topic_name, queue, level).map_err(refuse)?;

@@ -45,7 +45,9 @@ pub enum Tree {
     Deletions,
     /// Which mastership wrote which part of the log; this broker's own.
     Epochs,
-    /// Facts about this directory.
+    /// Topics that a group may not read.
+    Forbidden,
+    /// Facts about this directory, and settings changed while the broker ran.
     About,
     /// Offsets that were committed here while another broker was the master, and does not have yet.
     Taken,
@@ -59,7 +61,7 @@ pub enum Tree {
 
 impl Tree {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Deletions,
         Self::Topics,
         Self::Groups,
@@ -67,6 +69,7 @@ impl Tree {
         Self::Delay,
         Self::Timers,
         Self::Resets,
+        Self::Forbidden,
         Self::Epochs,
         Self::About,
         Self::Taken,
@@ -97,6 +100,7 @@ impl Tree {
             Self::Delay => "delay",
             Self::Timers => "timers",
             Self::Resets => "resets",
+            Self::Forbidden => "forbidden",
             Self::Deletions => "deletions",
             Self::Epochs => "epochs",
             Self::About => "about",

@@ -5,6 +5,7 @@ pub mod copy;
 pub mod db;
 pub mod feed;
 pub mod followers;
+pub mod forbidden;
 pub mod groups;
 pub mod kept;
 pub mod legacy;

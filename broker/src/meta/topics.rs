@@ -93,6 +93,11 @@ impl Topics {
         self.version.0.subscribe()
     }
 
+    /// Has name servers told everything anew.
+    pub fn touch(&self) {
+        self.version.bump();
+    }
+
     /// Creates or replaces a topic. The number is for [`Db::stored`].
     pub fn put(&self, config: TopicConfig) -> u64 {
         self.store(Arc::new(config))

@@ -39,11 +39,23 @@ const POLL: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(250);
 
 /// Every kind of metadata that follows. One that comes later is added here, and has its tree.
-fn kept(broker: &Broker) -> [&dyn Kept; 10] {
+fn kept(broker: &Broker) -> [&dyn Kept; 11] {
     let (resets, delay) = (broker.offsets.resets(), broker.delay.as_ref());
     let timers = broker.timers.marks.as_ref();
-    let (asked, orders, modes) = (&broker.asked, &broker.orders, &broker.request_modes);
-    [&broker.deletions, &broker.topics, &broker.groups, &broker.offsets, resets, delay, asked, timers, orders, modes]
+    let (asked, orders, modes, forbidden) = (&broker.asked, &broker.orders, &broker.request_modes, &broker.forbidden);
+    [
+        &broker.deletions,
+        &broker.topics,
+        &broker.groups,
+        &broker.offsets,
+        resets,
+        delay,
+        asked,
+        timers,
+        orders,
+        modes,
+        forbidden,
+    ]
 }
 
 /// Why following fails for the moment.

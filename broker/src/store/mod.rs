@@ -43,7 +43,9 @@ pub mod shared;
 pub mod space;
 pub mod stats;
 pub mod tail;
+pub mod traffic;
 pub mod truncate;
+pub mod upkeep;
 
 use std::future::Future;
 use std::sync::Arc;

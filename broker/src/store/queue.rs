@@ -17,6 +17,7 @@ use crate::store::files::Files;
 use crate::store::io::{read_at, write_all_at};
 use crate::store::queue_files;
 use crate::store::segment::file_name;
+use crate::store::traffic::Counted;
 
 /// Entries that stay in memory after they were written.
 const KEEP: usize = 64;
@@ -47,6 +48,9 @@ pub struct Queue {
     next: AtomicU64,
     /// Offset behind the newest entry.
     max: AtomicU64,
+    /// Messages and bytes that came; changed under the lock of `state` only.
+    messages: AtomicU64,
+    bytes: AtomicU64,
     /// Whoever waits for new entries.
     news: Arc<Notify>,
     state: Mutex<State>,
@@ -96,6 +100,8 @@ impl Queue {
             file_entries: file_entries.max(1),
             next: AtomicU64::new(max),
             max: AtomicU64::new(max),
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             news: Arc::new(Notify::new()),
             state: Mutex::new(state),
         }
@@ -136,6 +142,17 @@ impl Queue {
         self.max.load(Ordering::Acquire)
     }
 
+    /// What came since [`Self::count_anew`].
+    pub fn counted(&self) -> Counted {
+        Counted { messages: self.messages.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+
+    /// Counts from now on.
+    pub fn count_anew(&self) {
+        let _state = self.state.lock();
+        [&self.messages, &self.bytes].into_iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+
     /// Woken when entries were added.
     pub fn news(&self) -> &Arc<Notify> {
         &self.news
@@ -163,6 +180,8 @@ impl Queue {
         state.last_physical = Some(entry.physical_offset);
         state.fresh = true;
         self.max.store(state.max(), Ordering::Release);
+        self.messages.store(self.messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + u64::from(entry.size), Ordering::Relaxed);
         let list = !std::mem::replace(&mut state.waits_for_write, true);
         (put, list)
     }

@@ -10,6 +10,9 @@ use tokio::sync::Notify;
 
 use crate::store::queue::Queue;
 
+/// Looks at a topic and its queues.
+pub type EachTopic<'a> = &'a mut dyn FnMut(&Arc<str>, &[Arc<Queue>]);
+
 /// The table of queues.
 #[derive(Debug)]
 pub struct Queues {
@@ -89,6 +92,11 @@ impl Queues {
     /// A topic's queues.
     pub fn of(&self, topic: &str) -> Vec<Arc<Queue>> {
         self.topics.read().get(topic).cloned().unwrap_or_default()
+    }
+
+    /// Shows every topic with its queues. None comes into being meanwhile.
+    pub fn each_topic(&self, each: EachTopic<'_>) {
+        self.topics.read().iter().for_each(|(topic, queues)| each(topic, queues));
     }
 
     /// Topics that have queues.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use orbitmq_common::message::record::RecordView;
 
+use crate::store::Store;
 use crate::store::entry::{QueueEntry, RawEntry};
 use crate::store::queue::Queue;
 use crate::store::segment::Segment;
@@ -85,6 +86,17 @@ impl Read {
             last_physical: 0,
         }
     }
+}
+
+/// Entries of a queue from an offset on, at most `count` of those that have a message; and the queue's bounds. `None`: no such queue.
+pub fn entries(store: &Store, topic: &str, id: u32, from: i64, count: usize) -> Option<(i64, i64, Vec<QueueEntry>)> {
+    let queue = store.shared.derived.queues.get(topic, id)?;
+    let (min, max) = (store.shared.min_of(&queue), queue.max());
+    let from = u64::try_from(from).unwrap_or(0).max(min);
+    let until = max.min(from.saturating_add(count as u64));
+    let found = (from..until).filter_map(|at| store.shared.entry(&queue, at));
+    let found = found.filter(|entry| !entry.is_blank() && !entry.is_unwritten()).collect();
+    Some((min.cast_signed(), max.cast_signed(), found))
 }
 
 /// Reads messages of a queue from an offset on.

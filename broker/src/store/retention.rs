@@ -55,7 +55,7 @@ pub fn begin_time(shared: &Shared, segment: &Segment) -> Option<i64> {
 }
 
 /// Deletes index and queue files that speak of deleted segments only.
-fn follow(shared: &Shared) -> io::Result<()> {
+pub fn follow(shared: &Shared) -> io::Result<()> {
     let min_physical = shared.log.segments.start();
     shared.derived.deleted.write().retain(|_, upto| *upto > min_physical);
     if let Some(index) = &shared.derived.index {

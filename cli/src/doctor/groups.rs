@@ -102,7 +102,7 @@ async fn ask(topic: &str, name: &str, masters: &[Master], session: &Session) -> 
             Err(failure) if failure.code() == Some(response::CONSUMER_NOT_ONLINE) => {}
             Err(failure) => return Err(failure),
         }
-        let fields = ConsumeStatsRequest { consumer_group: name.into(), topic: Some(topic.into()) };
+        let fields = ConsumeStatsRequest { consumer_group: name.into(), topic: Some(topic.into()), topic_list: None };
         // A group without an offset or a member has no figures at RocketMQ's brokers.
         if let Ok(answer) = session.broker(address, &Question::new(request::GET_CONSUME_STATS, &fields)).await {
             let rows = stats::parse_table(&answer.body).map_err(|error| Failure::answer(address, error))?;

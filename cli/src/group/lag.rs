@@ -58,6 +58,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<Report, Fai
         let fields = ConsumeStatsRequest {
             consumer_group: arguments.group.as_str().into(),
             topic: arguments.topic.as_deref().map(Into::into),
+            ..ConsumeStatsRequest::default()
         };
         let answer = session.broker(&master.address, &Question::new(request::GET_CONSUME_STATS, &fields)).await?;
         let table = stats::parse_table::<ConsumeOffset>(&answer.body)

@@ -1,4 +1,4 @@
-//! The broker about itself: runtime figures (28) and settings (26).
+//! The broker about itself: runtime figures (28).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,13 +10,38 @@ use orbitmq_common::protocol::frame::{Frame, VERSION};
 use crate::broker::Broker;
 use crate::handler::admin::timers;
 use crate::meta::topics::now_ms;
-use crate::store::options::Flush;
+use crate::store::upkeep;
+use crate::traffic::sample::Figure;
 
 /// The version that tools show.
 const VERSION_TEXT: &str = "V5_3_3";
 
 /// Groups with a conflict that are named at most.
 const SHOWN_CONFLICTS: usize = 5;
+/// What RocketMQ's tools read and parse, and this broker does not have: queues of threads, locks and buffers of its own.
+const WITHOUT_COUNTERPART: [&str; 21] = [
+    "pageCacheLockTimeMills",
+    "dispatchMaxBuffer",
+    "getMessageEntireTimeMax",
+    "remainTransientStoreBufferNumbs",
+    "sendThreadPoolQueueSize",
+    "sendThreadPoolQueueCapacity",
+    "sendThreadPoolQueueHeadWaitTimeMills",
+    "pullThreadPoolQueueSize",
+    "pullThreadPoolQueueCapacity",
+    "pullThreadPoolQueueHeadWaitTimeMills",
+    "litePullThreadPoolQueueSize",
+    "litePullThreadPoolQueueCapacity",
+    "litePullThreadPoolQueueHeadWaitTimeMills",
+    "queryThreadPoolQueueSize",
+    "queryThreadPoolQueueCapacity",
+    "queryThreadPoolQueueHeadWaitTimeMills",
+    "ackThreadPoolQueueSize",
+    "ackThreadPoolQueueCapacity",
+    "ackThreadPoolQueueHeadWaitTimeMills",
+    "EndTransactionQueueSize",
+    "EndTransactionThreadPoolQueueCapacity",
+];
 
 /// GET_BROKER_RUNTIME_INFO (28): the keys that RocketMQ's tools read.
 pub fn runtime(broker: &Broker, frame: &Frame) -> Frame {
@@ -39,33 +64,22 @@ pub fn runtime(broker: &Broker, frame: &Frame) -> Frame {
     put("putMessageAverageSize", average.to_string());
     put("putMessageFailedTimes", (stats.refused_busy + stats.refused_full).to_string());
     put("putMessageEntireTimeMax", millis(stats.flush_max));
-    put("msgPutTotalTodayNow", stats.puts.to_string());
     put("commitLogMinOffset", stats.min_physical.to_string());
     put("commitLogMaxOffset", stats.end.to_string());
     put("commitLogDiskRatio", stats.disk_ratio.to_string());
     put("consumeQueueDiskRatio", stats.disk_ratio.to_string());
     put("dispatchBehindBytes", stats.behind.to_string());
-    put("remainHowManyDataToFlush", format!("{} B", stats.unflushed));
+    put("remainHowManyDataToFlush", readable(stats.unflushed as u64));
     put("earliestMessageTimeStamp", broker.store.earliest_timestamp().unwrap_or(-1).to_string());
-    for key in ["putTps", "getTotalTps", "getFoundTps", "getMissTps", "getTransferredTps", "getTransferedTps"] {
-        put(key, "0.0 0.0 0.0".to_owned());
-    }
-    for key in [
-        "msgPutTotalTodayMorning",
-        "msgPutTotalYesterdayMorning",
-        "msgGetTotalTodayNow",
-        "msgGetTotalTodayMorning",
-        "msgGetTotalYesterdayMorning",
-        "pageCacheLockTimeMills",
-        "dispatchMaxBuffer",
-        "getMessageEntireTimeMax",
-        "sendThreadPoolQueueSize",
-        "pullThreadPoolQueueSize",
-        "queryThreadPoolQueueSize",
-        "EndTransactionQueueSize",
-    ] {
+    let (free, total) = upkeep::space(&broker.store).unwrap_or_default();
+    put("commitLogDirCapacity", format!("Total : {}, Free : {}.", readable(total), readable(free)));
+    for key in WITHOUT_COUNTERPART {
         put(key, "0".to_owned());
     }
+    // There is no such distribution here; tools know this word.
+    put("putMessageDistributeTime", "null".to_owned());
+    table.extend(traffic(broker));
+    let mut put = |key: &str, value: String| drop(table.insert(key.to_owned(), value));
     for (level, offset) in broker.delay.snapshot() {
         let max = broker.store.max_offset(orbitmq_common::name::SCHEDULE_TOPIC, level.saturating_sub(1));
         put(&format!("scheduleMessageOffset_{level}"), format!("{offset},{max}"));
@@ -84,31 +98,43 @@ pub fn runtime(broker: &Broker, frame: &Frame) -> Frame {
     frame.answer(response::SUCCESS).with_json(&KvTable { table })
 }
 
-/// GET_BROKER_CONFIG (26): settings as properties text, under RocketMQ's names.
-pub fn settings(broker: &Broker, frame: &Frame) -> Frame {
-    let config = &broker.config;
-    let flush = match config.store.flush {
-        Flush::Sync => "SYNC_FLUSH",
-        Flush::Async => "ASYNC_FLUSH",
-    };
-    let lines = [
-        ("brokerName", config.name.clone()),
-        ("brokerClusterName", config.cluster.clone()),
-        ("brokerId", config.id.to_string()),
-        ("brokerRole", "ASYNC_MASTER".to_owned()),
-        ("brokerIP1", broker.address.ip().to_string()),
-        ("listenPort", broker.address.port().to_string()),
-        ("namesrvAddr", config.nameservers.join(";")),
-        ("storePathRootDir", config.store.dir.display().to_string()),
-        ("flushDiskType", flush.to_owned()),
-        ("mappedFileSizeCommitLog", config.store.segment_size.to_string()),
-        ("maxMessageSize", config.max_message_size.to_string()),
-        ("autoCreateTopicEnable", config.auto_create_topics.to_string()),
-        ("autoCreateSubscriptionGroup", config.auto_create_groups.to_string()),
-        ("defaultTopicQueueNums", config.default_topic_queues.to_string()),
-        ("enablePropertyFilter", config.filtering.sql.to_string()),
-        ("brokerPermission", "6".to_owned()),
+/// What comes and goes: per second over 10, 60 and 600 s, and since the start.
+fn traffic(broker: &Broker) -> BTreeMap<String, String> {
+    let traffic = &broker.traffic;
+    let rates: [(&str, Figure); 6] = [
+        ("putTps", |totals| totals.puts),
+        ("getTotalTps", |totals| totals.found + totals.missed),
+        ("getFoundTps", |totals| totals.found),
+        ("getMissTps", |totals| totals.missed),
+        ("getTransferredTps", |totals| totals.handed_out),
+        // The name that older tools read.
+        ("getTransferedTps", |totals| totals.handed_out),
     ];
-    let text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    frame.answer(response::SUCCESS).with_body(text)
+    let rates = rates.into_iter().map(|(key, figure)| {
+        let [short, middle, long] = [10, 60, 600].map(|seconds| traffic.per_second(broker, seconds, figure));
+        (key.to_owned(), format!("{short:?} {middle:?} {long:?}"))
+    });
+    let (mornings, (puts, gets)) = (traffic.mornings(), traffic.of_users(broker));
+    let counts = [
+        ("msgPutTotalTodayNow", puts),
+        ("msgPutTotalTodayMorning", mornings.today.0),
+        ("msgPutTotalYesterdayMorning", mornings.yesterday.0),
+        ("msgGetTotalTodayNow", gets),
+        ("msgGetTotalTodayMorning", mornings.today.1),
+        ("msgGetTotalYesterdayMorning", mornings.yesterday.1),
+    ];
+    rates.chain(counts.into_iter().map(|(key, count)| (key.to_owned(), count.to_string()))).collect()
+}
+
+/// Bytes as RocketMQ's tools cut them apart: a number, a blank, a unit.
+fn readable(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }

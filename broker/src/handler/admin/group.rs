@@ -1,9 +1,10 @@
-//! Groups: create or change (200), delete (207), list (201), one (352), their connected members (203, 204).
+//! Groups: create or change (200, 225), delete (207), list (201), one (352), their connected members (203, 204).
 
 use std::sync::Arc;
 
 use orbitmq_common::name;
 use orbitmq_common::net::connection::Outcome;
+use orbitmq_common::protocol::body::examine::GroupConfigList;
 use orbitmq_common::protocol::body::group::{ConsumerConnection, GroupConfig, ProducerConnection};
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
@@ -19,19 +20,36 @@ use crate::refusal::Refusal;
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200). Answers once the group survives a power cut.
 pub fn create(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let config: GroupConfig = relaxed::parse(&frame.body)?;
+    check(&config)?;
+    tracing::info!(group = config.group_name, "group set");
+    broker.groups.put(config);
+    Ok(synced(broker, frame))
+}
+
+/// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST (225): all or none.
+pub fn create_list(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
+    let list: GroupConfigList = relaxed::parse(&frame.body)?;
+    list.group_config_list.iter().try_for_each(check)?;
+    for config in list.group_config_list {
+        tracing::info!(group = config.group_name, "group set");
+        broker.groups.put(config);
+    }
+    Ok(synced(broker, frame))
+}
+
+fn check(config: &GroupConfig) -> Result<(), Refusal> {
     name::check_group(&config.group_name)?;
     if !(0..=1024).contains(&config.retry_queue_nums) {
         return Err(Refusal::invalid(format!("retryQueueNums = {}; expected 0 to 1024", config.retry_queue_nums)));
     }
-    tracing::info!(group = config.group_name, "group set");
-    broker.groups.put(config);
-    Ok(synced(broker, frame))
+    Ok(())
 }
 
 /// DELETE_SUBSCRIPTIONGROUP (207), with its offsets if asked to.
 pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let header: DeleteGroupRequest<'_> = frame.fields()?;
     broker.groups.remove(&header.group_name);
+    broker.forbidden.remove_group(&header.group_name);
     if header.clean_offset == Some(true) {
         broker.offsets.remove_group(&header.group_name);
     }
@@ -46,6 +64,7 @@ pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
 pub fn list(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let header: AllGroupsRequest<'_> = frame.fields()?;
     let mut table = broker.groups.snapshot();
+    table.forbidden_table = broker.forbidden.snapshot();
     let total = i32::try_from(table.subscription_group_table.len()).unwrap_or(i32::MAX);
     if let (Some(first), Some(most)) = (header.group_seq, header.max_group_num) {
         table.subscription_group_table = page(table.subscription_group_table, first, most);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orbitmq_common::name;
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::body::stats::{self, ConsumeOffset, QueueTable};
-use orbitmq_common::protocol::body::topic::DataVersion;
+use orbitmq_common::protocol::body::topic::{DataVersion, TopicConfig};
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::admin::{ConsumeStatsRequest, ResetOffsetRequest};
@@ -21,27 +21,47 @@ use crate::store::search::Boundary;
 pub fn figures(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let header: ConsumeStatsRequest<'_> = frame.fields()?;
     let group = header.consumer_group.as_ref();
-    let topics = match header.topic.as_deref().filter(|topic| !topic.is_empty()) {
+    let (mut table, mut per_second) = (QueueTable::new(), 0.0);
+    for topic in topics(broker, &header) {
+        let Some(config) = broker.topics.get(&topic) else { continue };
+        table.extend(rows(broker, group, &config));
+        per_second += broker.traffic.reads_per_second(&topic, group);
+    }
+    Ok(frame.answer(response::SUCCESS).with_body(stats::consume_stats(&table, per_second)))
+}
+
+/// Topics that are listed are told as they are; of others those that the connected members have left are passed over.
+fn topics(broker: &Broker, header: &ConsumeStatsRequest<'_>) -> Vec<String> {
+    let group = header.consumer_group.as_ref();
+    let listed = header.topic_list.as_deref().unwrap_or_default().split(';').filter(|topic| !topic.is_empty());
+    let listed: Vec<String> = listed.map(str::to_owned).collect();
+    if !listed.is_empty() {
+        return listed;
+    }
+    let mut topics = match header.topic.as_deref().filter(|topic| !topic.is_empty()) {
         Some(topic) => vec![topic.to_owned()],
         None => broker.offsets.topics_of(group),
     };
-    let mut rows = QueueTable::new();
-    for topic in topics {
-        let Some(config) = broker.topics.get(&topic) else { continue };
-        for id in 0..config.read_queue_nums {
-            let Ok(queue) = u32::try_from(id) else { continue };
-            let consumed = broker.offsets.get(&topic, group, id).unwrap_or(0);
-            let last = if consumed > 0 { broker.store.store_timestamp(&topic, queue, consumed - 1) } else { None };
-            let row = ConsumeOffset {
-                broker_offset: broker.store.max_offset(&topic, queue),
-                consumer_offset: consumed,
-                last_timestamp: last.unwrap_or(0),
-                pull_offset: consumed,
-            };
-            rows.push((message_queue(broker, &topic, queue), row));
-        }
-    }
-    Ok(frame.answer(response::SUCCESS).with_body(stats::consume_stats(&rows, 0.0)))
+    topics.retain(|topic| !broker.members.reads_only_others(group, topic));
+    topics
+}
+
+/// How far a group has come in every queue of a topic.
+pub(super) fn rows(broker: &Broker, group: &str, config: &TopicConfig) -> QueueTable<ConsumeOffset> {
+    let topic = config.topic_name.as_str();
+    let queues = (0..config.read_queue_nums).filter_map(|id| Some((id, u32::try_from(id).ok()?)));
+    let row = |(id, queue)| {
+        let consumed = broker.offsets.get(topic, group, id).unwrap_or(0);
+        let last = if consumed > 0 { broker.store.store_timestamp(topic, queue, consumed - 1) } else { None };
+        let row = ConsumeOffset {
+            broker_offset: broker.store.max_offset(topic, queue),
+            consumer_offset: consumed,
+            last_timestamp: last.unwrap_or(0),
+            pull_offset: consumed,
+        };
+        (message_queue(broker, topic, queue), row)
+    };
+    queues.map(row).collect()
 }
 
 /// A whole table with its version, without which a slave of RocketMQ's does not store what it got.
@@ -82,28 +102,36 @@ pub fn reset(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
         return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     }
     let only = header.queue_id.filter(|id| *id >= 0);
+    if let Some(id) = only.filter(|id| *id >= config.read_queue_nums) {
+        let remark = format!("topic '{topic}' has no queue {id} to read, only 0 to {}", config.read_queue_nums - 1);
+        return Err(Refusal::invalid(remark));
+    }
     let mut rows = QueueTable::new();
     let mut last = 0;
     for id in (0..config.read_queue_nums).filter(|id| only.is_none_or(|only| only == *id)) {
         let Ok(queue) = u32::try_from(id) else { continue };
         let offset = target(broker, &header, queue);
         let forward = broker.offsets.get(topic, group, id).is_some_and(|current| offset > current);
-        // Without force an offset only goes back.
-        if forward && header.is_force == Some(false) {
+        // Without force a time only takes a group back. Tools that name the offset do not speak of force.
+        if forward && header.is_force == Some(false) && header.offset.is_none_or(|offset| offset < 0) {
             continue;
         }
         last = broker.offsets.reset(topic, group, id, offset);
         rows.push((message_queue(broker, topic, queue), offset));
     }
     tracing::info!(topic, group, queues = rows.len(), "offsets reset");
-    let answer = frame.answer(response::SUCCESS).with_body(stats::reset_offsets(&rows));
+    Ok(settled(broker, frame.answer(response::SUCCESS).with_body(stats::reset_offsets(&rows)), last))
+}
+
+/// This answer, once a change of an offset survives the end of this process.
+pub(super) fn settled(broker: &Arc<Broker>, answer: Frame, number: u64) -> Outcome {
     let broker = Arc::clone(broker);
-    Ok(Outcome::later(async move {
-        match settle::settled(&broker, last).await {
+    Outcome::later(async move {
+        match settle::settled(&broker, number).await {
             Ok(()) => answer,
             Err(error) => Refusal::from(error).answer(&answer),
         }
-    }))
+    })
 }
 
 fn target(broker: &Broker, header: &ResetOffsetRequest<'_>, queue: u32) -> i64 {

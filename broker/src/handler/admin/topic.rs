@@ -97,7 +97,12 @@ fn put(broker: &Arc<Broker>, configs: Vec<TopicConfig>, frame: &Frame) -> Outcom
 
 /// An answer that waits until metadata is on the disk.
 pub(super) fn synced(broker: &Arc<Broker>, frame: &Frame) -> Outcome {
-    let (broker, answer) = (Arc::clone(broker), frame.answer(response::SUCCESS));
+    synced_with(broker, frame.answer(response::SUCCESS))
+}
+
+/// This answer, once metadata is on the disk.
+pub(super) fn synced_with(broker: &Arc<Broker>, answer: Frame) -> Outcome {
+    let broker = Arc::clone(broker);
     Outcome::later(async move {
         match settle::synced(&broker).await {
             Ok(()) => answer,
@@ -197,7 +202,8 @@ pub fn figures(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
         let offset = TopicOffset { last_update_timestamp: last.unwrap_or(0), max_offset: max, min_offset: min };
         (message_queue(broker, topic, queue), offset)
     });
-    Ok(frame.answer(response::SUCCESS).with_body(stats::topic_stats(&rows.collect(), 0.0)))
+    let per_second = broker.traffic.of_topic(broker, topic).map_or(0.0, |over| over.minute.messages_per_second());
+    Ok(frame.answer(response::SUCCESS).with_body(stats::topic_stats(&rows.collect(), per_second)))
 }
 
 pub(super) fn message_queue(broker: &Broker, topic: &str, queue: u32) -> MessageQueue {

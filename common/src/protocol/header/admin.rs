@@ -123,6 +123,9 @@ pub struct ConsumeStatsRequest<'a> {
     /// Only this topic; empty: all of the group's.
     #[serde(borrow, default)]
     pub topic: Option<Cow<'a, str>>,
+    /// Only these topics, separated by `;`, whether the group reads them now or not.
+    #[serde(borrow, default)]
+    pub topic_list: Option<Cow<'a, str>>,
 }
 
 /// INVOKE_BROKER_TO_RESET_OFFSET (222).

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod controller;
+pub mod examine;
 pub mod group;
 pub mod nameserver;
 pub mod offset;

@@ -18,7 +18,8 @@ use crate::protocol::body::heartbeat::{
 use crate::protocol::body::kv::KvTable;
 use crate::protocol::body::route::{BrokerData, BrokerMemberGroup, ClusterInfo, QueueData, TopicList, TopicRoute};
 use crate::protocol::body::stats::{
-    ConsumeOffset, QueueTable, TopicOffset, consume_stats, parse_table, reset_offsets, topic_stats,
+    AllConsumeStats, ConsumeOffset, QueueTable, TopicOffset, all_consume_stats, consume_stats, consumer_status,
+    parse_client_status, parse_table, reset_offsets, topic_stats,
 };
 use crate::protocol::body::topic::{TopicConfig, TopicTable};
 use crate::protocol::frame::{Encoding, Frame};
@@ -228,6 +229,32 @@ fn statistics_have_the_form_that_newer_java_clients_need() {
         String::from_utf8(reset_offsets(&vec![(queue("T", 0), 7)])).unwrap(),
         r#"{"offsetTable":{{"brokerName":"b0","queueId":0,"topic":"T"}:7}}"#
     );
+}
+
+#[test]
+fn figures_of_all_groups_and_clients_have_the_form_that_tools_read() {
+    let row = |consumer_offset| ConsumeOffset { broker_offset: 9, consumer_offset, last_timestamp: 0, pull_offset: 8 };
+    let stats = AllConsumeStats {
+        broker_addr: "1.2.3.4:5".to_owned(),
+        groups: vec![
+            ("G".to_owned(), vec![(vec![(queue("T", 0), row(1)), (queue("T", 1), row(2))], 0.5), (Vec::new(), 0.0)]),
+            ("empty".to_owned(), Vec::new()),
+        ],
+    };
+    let text = String::from_utf8(all_consume_stats(&stats)).unwrap();
+    assert!(text.starts_with(
+        r#"{"brokerAddr":"1.2.3.4:5","consumeStatsList":[{"G":[{"offsetTable":{{"brokerName":"b0","queueId":0,"topic":"T"}:{"#
+    ));
+    assert!(text.ends_with(r#""consumeTps":0.0}]},{"empty":[]}],"totalDiff":15,"totalInflightDiff":13}"#), "{text}");
+    let clients = [("c\"1".to_owned(), vec![(queue("T", 0), 7)]), ("c2".to_owned(), Vec::new())];
+    assert_eq!(
+        String::from_utf8(consumer_status(&clients)).unwrap(),
+        r#"{"consumerTable":{"c\"1":{{"brokerName":"b0","queueId":0,"topic":"T"}:7},"c2":{}},"messageQueueTable":{}}"#
+    );
+    let told = br#"{"consumerTable":{},"messageQueueTable":{{"brokerName":"b0","queueId":0,"topic":"T"}:7}}"#;
+    assert_eq!(parse_client_status(told).unwrap(), [(queue("T", 0), 7)]);
+    assert_eq!(parse_client_status(b"{}").unwrap(), []);
+    assert!(parse_client_status(br#"{"messageQueueTable":{"T":7}}"#).is_err());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::fill::{Field, fields_of, fill};
 use crate::protocol::fields::FieldError;
 use crate::protocol::frame::{Encoding, Frame};
-use crate::protocol::header::{admin, group, nameserver, offset, pull, query, send};
+use crate::protocol::header::{admin, examine, group, nameserver, offset, pull, query, send};
 
 /// One header type, its type erased.
 pub struct Header {
@@ -62,6 +62,15 @@ headers! {
     admin::DeleteGroupRequest<'_>: ["groupName"],
     admin::ConsumeStatsRequest<'_>: ["consumerGroup"],
     admin::ResetOffsetRequest<'_>: ["group", "topic", "timestamp"],
+    examine::TrafficRequest<'_>: ["statsName", "statsKey"],
+    examine::AllConsumeStatsRequest: [],
+    examine::GroupTopicRequest<'_>: ["group", "topic"],
+    examine::ConsumerStatusRequest<'_>: ["topic", "group"],
+    examine::CorrectionRequest<'_>: ["compareGroup", "topic"],
+    examine::CloneOffsetsRequest<'_>: ["srcGroup", "destGroup"],
+    examine::ForbiddenRequest<'_>: ["group", "topic"],
+    examine::QueueEntriesRequest<'_>: ["topic", "queueId", "index", "count"],
+    examine::SettingsResponse<'_>: ["version"],
     nameserver::RouteRequest<'_>: ["topic"],
     nameserver::RegisterBrokerRequest<'_>: ["brokerName", "brokerAddr", "clusterName", "haServerAddr", "brokerId"],
     nameserver::RegisterBrokerResponse<'_>: [],
