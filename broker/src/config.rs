@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use orbitmq_common::config::{ByteSize, ConfigError, Key, Settings};
+use orbitmq_common::config::{ByteSize, ConfigError, Settings};
 use orbitmq_common::name;
 use orbitmq_common::net::network::Addresses;
 use orbitmq_common::telemetry::LogFormat;
 
 use crate::config::address::{outward, resolve};
 use crate::config::filtering::Filtering;
+use crate::config::keys::{KEYS, WITHOUT_EFFECT};
 use crate::config::replication::{Acknowledge, RoleSetting};
 use crate::config::timers::TimerSettings;
 use crate::config::transaction::TransactionSettings;
@@ -20,85 +21,11 @@ use crate::replica::role::MasterAddress;
 use crate::store::options::Options;
 mod address;
 pub mod filtering;
+mod keys;
 pub mod replication;
 mod store;
 pub mod timers;
 pub mod transaction;
-
-const KEYS: [Key; 54] = [
-    Key { name: "listen", aliases: &[] },
-    Key { name: "bind_address", aliases: &["bindAddress"] },
-    Key { name: "port", aliases: &["listenPort"] },
-    Key { name: "advertise", aliases: &["brokerIP1"] },
-    Key { name: "advertise_networks", aliases: &[] },
-    Key { name: "nameserver", aliases: &["namesrvAddr"] },
-    Key { name: "cluster", aliases: &["brokerClusterName"] },
-    Key { name: "name", aliases: &["brokerName"] },
-    Key { name: "id", aliases: &["brokerId"] },
-    Key { name: "role", aliases: &["brokerRole"] },
-    Key { name: "data_dir", aliases: &["storePathRootDir"] },
-    Key { name: "flush", aliases: &["flushDiskType"] },
-    Key { name: "acknowledge", aliases: &[] },
-    Key { name: "acknowledge_timeout", aliases: &["slaveTimeout"] },
-    Key { name: "min_in_sync", aliases: &["inSyncReplicas", "minInSyncReplicas"] },
-    Key { name: "in_sync_timeout", aliases: &["haMaxTimeSlaveNotCatchup"] },
-    Key { name: "controller_mode", aliases: &["enableControllerMode"] },
-    Key { name: "controller", aliases: &["controllerAddr"] },
-    Key { name: "master", aliases: &[] },
-    Key { name: "ha_master", aliases: &["haMasterAddress"] },
-    Key { name: "ha_listen", aliases: &[] },
-    Key { name: "ha_port", aliases: &["haListenPort"] },
-    Key { name: "ha_advertise", aliases: &["brokerIP2"] },
-    Key { name: "new_slave_from", aliases: &[] },
-    Key { name: "fast_port", aliases: &[] },
-    Key { name: "segment_size", aliases: &["mappedFileSizeCommitLog"] },
-    Key { name: "queue_file_entries", aliases: &[] },
-    Key { name: "retention", aliases: &["fileReservedTime"] },
-    Key { name: "retention_bytes", aliases: &[] },
-    Key { name: "delay_levels", aliases: &["messageDelayLevel"] },
-    Key { name: "transaction_timeout", aliases: &["transactionTimeOut"] },
-    Key { name: "transaction_check_interval", aliases: &["transactionCheckInterval"] },
-    Key { name: "transaction_check_max", aliases: &["transactionCheckMax"] },
-    Key { name: "max_open_transactions", aliases: &[] },
-    Key { name: "reject_transactions", aliases: &["rejectTransactionMessage"] },
-    Key { name: "timers", aliases: &["timerWheelEnable"] },
-    Key { name: "timer_max_delay", aliases: &["timerMaxDelaySec"] },
-    Key { name: "timer_precision", aliases: &["timerPrecisionMs"] },
-    Key { name: "recall", aliases: &["recallMessageEnable"] },
-    Key { name: "auto_create_topics", aliases: &["autoCreateTopicEnable"] },
-    Key { name: "auto_create_groups", aliases: &["autoCreateSubscriptionGroup"] },
-    Key { name: "default_topic_queues", aliases: &["defaultTopicQueueNums"] },
-    Key { name: "max_message_size", aliases: &["maxMessageSize"] },
-    Key { name: "max_in_flight", aliases: &[] },
-    Key { name: "max_connections", aliases: &[] },
-    Key { name: "long_polling", aliases: &["longPollingEnable"] },
-    Key { name: "property_filter", aliases: &["enablePropertyFilter"] },
-    Key { name: "subscription_conflicts", aliases: &[] },
-    Key { name: "slave_read_after", aliases: &["accessMessageInMemoryMaxRatio"] },
-    Key { name: "trace_topic", aliases: &["traceTopicEnable"] },
-    Key { name: "lease", aliases: &[] },
-    Key { name: "monitor", aliases: &[] },
-    Key { name: "log", aliases: &[] },
-    Key { name: "log_format", aliases: &[] },
-];
-
-/// Settings of RocketMQ's broker that have no counterpart here: what they steer is always on, always off, or not there yet.
-const WITHOUT_EFFECT: [&str; 14] = [
-    "storePathCommitLog",
-    "storePathConsumeQueue",
-    "storePathIndex",
-    "storeCheckpoint",
-    "abortFile",
-    "diskMaxUsedSpaceRatio",
-    "deleteWhen",
-    "brokerPermission",
-    "traceOn",
-    "slaveReadEnable",
-    "litePullMessageEnable",
-    "sendMessageThreadPoolNums",
-    "pullMessageThreadPoolNums",
-    "waitTimeMillsInSendQueue",
-];
 
 /// OrbitMQ's broker: stores messages and hands them out.
 #[derive(Debug, Parser)]

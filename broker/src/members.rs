@@ -3,81 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 use orbitmq_common::net::peer::Peer;
 use orbitmq_common::protocol::body::examine::ProducerInfo;
-use orbitmq_common::protocol::body::group::Connection;
 use orbitmq_common::protocol::body::heartbeat::{
     ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SubscriptionData,
 };
 use orbitmq_common::protocol::code::request;
-use orbitmq_common::protocol::frame::{Encoding, Frame};
+use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::group::ConsumerGroupRequest;
-use orbitmq_common::protocol::json::language_name;
 use parking_lot::RwLock;
 
 use crate::config::filtering::OnConflict;
 use crate::conflict::{Conflict, News, Wants};
 use crate::filters::Filters;
+use crate::members::member::Member;
 use crate::meta::topics::now_ms;
 use crate::subscription::Subscription;
 
+pub mod member;
+
 /// A client that sends no heartbeat for so long is gone.
 const EXPIRY: Duration = Duration::from_secs(120);
-
-/// One connected client.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// Its connection.
-    pub peer: Arc<Peer>,
-    /// Its id.
-    pub client_id: String,
-    /// Its language's code.
-    pub language: u8,
-    /// Its protocol version.
-    pub version: i32,
-    /// The encoding it reads.
-    pub encoding: Encoding,
-    seen: Instant,
-}
-
-impl Member {
-    /// The sender of a heartbeat.
-    #[must_use]
-    pub fn new(peer: &Arc<Peer>, client_id: &str, frame: &Frame) -> Self {
-        // Clients of RocketMQ's read JSON whatever they write.
-        let encoding = if frame.encoding == Encoding::MessagePack { Encoding::MessagePack } else { Encoding::Json };
-        Self {
-            peer: Arc::clone(peer),
-            client_id: client_id.to_owned(),
-            language: frame.language,
-            version: frame.version,
-            encoding,
-            seen: Instant::now(),
-        }
-    }
-
-    /// The member as administrators see it.
-    #[must_use]
-    pub fn connection(&self) -> Connection {
-        Connection {
-            client_addr: self.peer.remote().to_string(),
-            client_id: self.client_id.clone(),
-            language: language_name(self.language).to_owned(),
-            version: self.version,
-        }
-    }
-}
-
-impl Member {
-    fn producer_info(&self, now: i64) -> ProducerInfo {
-        let Connection { client_addr, client_id, language, version } = self.connection();
-        let silent = i64::try_from(self.seen.elapsed().as_millis()).unwrap_or(0);
-        ProducerInfo { client_id, language, last_update_timestamp: now - silent, remote_ip: client_addr, version }
-    }
-}
 
 /// A consumer group that has members.
 #[derive(Debug, Clone, Default)]

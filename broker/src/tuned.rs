@@ -9,8 +9,9 @@ use orbitmq_common::protocol::body::route::perm;
 use orbitmq_common::protocol::body::topic::DataVersion;
 
 use crate::config::Config;
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::topics::Version;
+use crate::meta::tree::Tree;
 
 /// Before the names of rows that hold changed settings.
 const ROW: &str = "tuned/";

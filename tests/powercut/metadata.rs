@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use orbitmq_broker::meta::db::{Db, Tree};
+use orbitmq_broker::meta::db::Db;
 use orbitmq_broker::meta::rows::Row;
+use orbitmq_broker::meta::tree::Tree;
 
 use crate::check::Breach;
 use crate::cuts::guarded;

@@ -12,7 +12,7 @@ use orbitmq_common::protocol::header::group::{ConsumerGroupRequest, HeartbeatRes
 use orbitmq_common::protocol::relaxed;
 
 use crate::broker::Broker;
-use crate::members::Member;
+use crate::members::member::Member;
 use crate::refusal::Refusal;
 
 /// HEART_BEAT (34).

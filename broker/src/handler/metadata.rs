@@ -10,8 +10,9 @@ use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 
 use crate::broker::Broker;
-use crate::meta::db::{DbError, Tree};
+use crate::meta::db::DbError;
 use crate::meta::feed::Change;
+use crate::meta::tree::Tree;
 use crate::refusal::Refusal;
 
 /// Longest time a request waits for news.

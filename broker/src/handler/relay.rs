@@ -11,7 +11,7 @@ use orbitmq_common::protocol::frame::Frame;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::Broker;
-use crate::members::Member;
+use crate::members::member::Member;
 use crate::refusal::Refusal;
 
 /// How long a consumer may take to answer.

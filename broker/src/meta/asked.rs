@@ -5,8 +5,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
+use crate::meta::tree::Tree;
 
 /// Numbers of questions by offset in the queue of half messages; those never asked about have none.
 pub struct Asked {

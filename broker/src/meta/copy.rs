@@ -15,8 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use crate::meta::db::Tree;
 use crate::meta::rows::{self, Opened, TreeRow};
+use crate::meta::tree::Tree;
 
 /// What was copied at an earlier stop, in the order of the trees' names and the keys.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::meta::db::Tree;
+use crate::meta::tree::Tree;
 
 /// Bytes of changes that are kept. Whoever is behind by more gets everything anew.
 const KEPT: usize = 8 << 20;

@@ -6,9 +6,10 @@ use hashbrown::HashMap;
 use orbitmq_common::protocol::body::group::{GroupConfig, GroupTable};
 use parking_lot::RwLock;
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
 use crate::meta::topics::Version;
+use crate::meta::tree::Tree;
 
 /// The groups.
 pub struct Groups {

@@ -1,6 +1,6 @@
 //! What a kind of metadata does to follow a master.
 
-use crate::meta::db::Tree;
+use crate::meta::tree::Tree;
 
 /// One kind of metadata: a tree on the disk with its working copy in memory.
 pub trait Kept: Send + Sync {

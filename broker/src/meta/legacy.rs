@@ -13,7 +13,7 @@ use orbitmq_common::protocol::relaxed;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::groups::Groups;
 use crate::meta::levels::Progress;
 use crate::meta::marks::{Mark, Marks};
@@ -21,6 +21,7 @@ use crate::meta::offsets::Offsets;
 use crate::meta::orders::{OrderTable, Orders};
 use crate::meta::request_modes::RequestModes;
 use crate::meta::topics::Topics;
+use crate::meta::tree::Tree;
 
 const TOPICS: &str = "topics.json";
 const GROUPS: &str = "subscriptionGroup.json";

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
+use crate::meta::tree::Tree;
 
 /// The next undelivered offset of each level.
 pub struct Progress {

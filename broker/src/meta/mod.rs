@@ -18,3 +18,4 @@ pub mod resets;
 pub mod rows;
 pub mod taken;
 pub mod topics;
+pub mod tree;

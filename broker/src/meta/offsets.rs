@@ -11,10 +11,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
 use crate::meta::resets::Resets;
 use crate::meta::taken::Taken;
+use crate::meta::tree::Tree;
 use crate::plant::{self, Plant};
 
 type Queues = BTreeMap<i32, i64>;

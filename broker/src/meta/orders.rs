@@ -8,9 +8,10 @@ use orbitmq_common::message::receipt::{Origin, PopInfo};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
 use crate::meta::offsets::{decode_key, encode_key};
+use crate::meta::tree::Tree;
 
 /// Topic, group and queue.
 pub type Place<'a> = (&'a str, &'a str, i32);

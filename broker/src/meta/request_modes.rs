@@ -6,8 +6,9 @@ use std::sync::Arc;
 use orbitmq_common::protocol::body::pop::{RequestModeBody, RequestModeTable};
 use parking_lot::RwLock;
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
+use crate::meta::tree::Tree;
 
 type Modes = BTreeMap<String, BTreeMap<String, RequestModeBody>>;
 

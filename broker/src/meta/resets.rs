@@ -5,8 +5,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
+use crate::meta::tree::Tree;
 
 /// The offsets, by key of their row among all offsets.
 pub struct Resets {

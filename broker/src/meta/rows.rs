@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::meta::db::Tree;
+use crate::meta::tree::Tree;
 
 const CACHE: u64 = 16 << 20;
 /// Bytes of rows in one page of a tree; one row always fits.

@@ -12,7 +12,8 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
+use crate::meta::tree::Tree;
 
 /// An offset to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use orbitmq_common::protocol::body::topic::{DataVersion, TopicConfig, TopicTable
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
+use crate::meta::tree::Tree;
 
 /// Milliseconds since the epoch.
 pub(crate) fn now_ms() -> i64 {

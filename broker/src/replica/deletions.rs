@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
+use crate::meta::tree::Tree;
 use crate::store::Store;
 
 /// The deletions that the log still has messages of.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::meta::db::{Db, DbError, Tree};
+use crate::meta::db::{Db, DbError};
+use crate::meta::tree::Tree;
 
 /// An epoch and the log offset at which it begins.
 pub type Epoch = (i32, u64);

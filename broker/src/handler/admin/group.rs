@@ -14,7 +14,7 @@ use orbitmq_common::protocol::relaxed;
 
 use crate::broker::Broker;
 use crate::handler::admin::topic::{page, synced};
-use crate::members::Member;
+use crate::members::member::Member;
 use crate::refusal::Refusal;
 
 /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200). Answers once the group survives a power cut.

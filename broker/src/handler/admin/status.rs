@@ -11,7 +11,8 @@ use orbitmq_common::protocol::header::examine::ConsumerStatusRequest;
 use tokio::task::JoinSet;
 
 use crate::broker::Broker;
-use crate::members::{ConsumerGroup, Member};
+use crate::members::ConsumerGroup;
+use crate::members::member::Member;
 use crate::refusal::Refusal;
 
 /// How long a member may take to answer.

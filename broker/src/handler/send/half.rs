@@ -8,7 +8,8 @@ use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::send::SendRequest;
 
-use super::{Place, Stored, Wishes, offset_of, push, record};
+use super::wishes::{Wishes, push};
+use super::{Place, Stored, offset_of, record};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::transaction::half::immunity;

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{DEADLINE, FollowError, accepted, take_page};
 use crate::broker::Broker;
-use crate::meta::db::Tree;
 use crate::meta::marks::Mark;
+use crate::meta::tree::Tree;
 use crate::meta::{levels, offsets, request_modes};
 
 /// Answers to 43 and 45: a number by key.

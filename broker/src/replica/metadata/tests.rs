@@ -20,8 +20,8 @@ mod history;
 use super::*;
 use crate::config::Config;
 use crate::config::replication::RoleSetting;
-use crate::meta::db::Tree;
 use crate::meta::offsets::encode_key;
+use crate::meta::tree::Tree;
 use crate::node::Node;
 use crate::store::options::IndexSize;
 
