@@ -104,12 +104,14 @@ pub async fn run(plan: &Plan, manner: &Manner) -> Report {
 
     let mut trouble = cluster.heal();
     let healed = world.history.now();
-    let mut recovery = Recovery { cluster: &cluster, groups: plan.groups, trouble: &mut trouble };
+    let masters = Vec::new();
+    let mut recovery = Recovery { cluster: &cluster, groups: plan.groups, masters, trouble: &mut trouble };
     recovery.everybody_serves(healed).await;
     enough.cancel();
     end(senders).await;
     recovery.copies_are_equal().await;
     recovery.everything_is_delivered().await;
+    recovery.masters_are_routed().await;
     // Nobody sees any more what might still be stored late.
     readers.cancel();
     end(tasks).await;
@@ -142,6 +144,8 @@ async fn end(mut tasks: JoinSet<()>) {
 struct Recovery<'a> {
     cluster: &'a Cluster,
     groups: u8,
+    /// Masters by group, once they are known for good.
+    masters: Vec<Member>,
     trouble: &'a mut Vec<String>,
 }
 
@@ -175,7 +179,8 @@ impl Recovery<'_> {
     /// The members of each group, its master first.
     fn members(&self) -> Vec<(Member, Vec<Member>)> {
         let of = |group| {
-            let master = self.world().master(group).unwrap_or(Member { group, id: 1 });
+            let known = self.masters.get(usize::from(group)).copied();
+            let master = known.or_else(|| self.world().master(group)).unwrap_or(Member { group, id: 1 });
             let slaves = self.cluster.members(group).into_iter().filter(|member| *member != master);
             (master, slaves.collect())
         };
@@ -210,6 +215,14 @@ impl Recovery<'_> {
             })
         };
         self.wait("consumers have everything acknowledged".to_owned(), probe).await;
+    }
+
+    /// A name server that has just come back may know no master for a moment.
+    async fn masters_are_routed(&mut self) {
+        let (cluster, groups) = (self.cluster, self.groups);
+        let known = || (0..groups).map(|group| cluster.world.master(group)).collect::<Option<Vec<Member>>>();
+        self.wait("routes name a master of each group".to_owned(), async || known().is_some()).await;
+        self.masters = known().unwrap_or_default();
     }
 
     /// What every member holds.
