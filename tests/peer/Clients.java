@@ -51,8 +51,9 @@ public final class Clients {
         }
     }
 
+    /** Longer than the 30 s between heartbeats: a client whose subscription got a new version while one was under way is refused (25) until the next. */
     static void await(CountDownLatch latch, String what) throws InterruptedException {
-        check(latch.await(30, TimeUnit.SECONDS), what + " within 30 s; missing " + latch.getCount());
+        check(latch.await(60, TimeUnit.SECONDS), what + " within 60 s; missing " + latch.getCount());
     }
 
     static DefaultMQPushConsumer consumer(String topic) throws Exception {
