@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use orbitmq_common::message::entry;
 use orbitmq_common::message::property::{self, Properties, PropertyError};
-use orbitmq_common::message::record::{NewRecord, RecordView};
+use orbitmq_common::message::record::RecordView;
 use orbitmq_common::name;
 use tokio_util::task::TaskTracker;
 
@@ -183,18 +183,6 @@ fn deliver(broker: &Broker, record: &RecordView<'_>) -> Result<u64, String> {
     ] {
         properties.remove(name);
     }
-    let copy = NewRecord {
-        topic: &topic,
-        queue_id: queue,
-        flag: record.flag,
-        sys_flag: record.sys_flag,
-        born_timestamp: record.born_timestamp,
-        born_host: record.born_host,
-        store_host: broker.address,
-        reconsume_times: record.reconsume_times,
-        prepared_offset: 0,
-        body: record.body,
-        properties: properties.as_str().as_bytes(),
-    };
+    let copy = record.copy_to(&topic, queue, broker.address, properties.as_str());
     broker.store.append(&copy).map(|appended| appended.end).map_err(|error| error.to_string())
 }

@@ -224,17 +224,8 @@ fn put_renamed(record: &RecordView<'_>, topic: &str, receipt: &str, out: &mut Ve
         return false;
     }
     let renamed = NewRecord {
-        topic,
-        queue_id: record.queue_id,
-        flag: record.flag,
-        sys_flag: record.sys_flag,
-        born_timestamp: record.born_timestamp,
-        born_host: record.born_host,
-        store_host: record.store_host,
-        reconsume_times: record.reconsume_times,
         prepared_offset: record.prepared_offset,
-        body: record.body,
-        properties: properties.as_str().as_bytes(),
+        ..record.copy_to(topic, record.queue_id, record.store_host, properties.as_str())
     };
     let begin = out.len();
     let encoded = renamed.encode_into(out).is_ok();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orbitmq_common::message::id;
 use orbitmq_common::message::property::{self, Properties};
-use orbitmq_common::message::record::{NewRecord, RecordView};
+use orbitmq_common::message::record::RecordView;
 use orbitmq_common::name;
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::code::response;
@@ -51,18 +51,6 @@ fn resume(broker: &Broker, record: &RecordView<'_>) -> Result<u64, Refusal> {
     let mut properties = Properties::parse(record.properties);
     properties.remove(property::CRC32);
     properties.set(property::TRANSACTION_CHECK_TIMES, "0").map_err(|error| Refusal::invalid(error.to_string()))?;
-    let half = NewRecord {
-        topic: name::HALF_TOPIC,
-        queue_id: 0,
-        flag: record.flag,
-        sys_flag: record.sys_flag,
-        born_timestamp: record.born_timestamp,
-        born_host: record.born_host,
-        store_host: broker.address,
-        reconsume_times: record.reconsume_times,
-        prepared_offset: 0,
-        body: record.body,
-        properties: properties.as_str().as_bytes(),
-    };
+    let half = record.copy_to(name::HALF_TOPIC, 0, broker.address, properties.as_str());
     Ok(broker.transactions.begin(broker.ground(), &half, 0)?.end)
 }

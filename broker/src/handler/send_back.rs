@@ -71,17 +71,8 @@ fn store(broker: &Broker, header: &SendBackRequest<'_>) -> Result<u64, Refusal> 
     let queue = fastrand::u32(0..queues);
     let place = delay::place(broker, &mut properties, &target.topic_name, queue, level).map_err(refuse)?;
     let copy = NewRecord {
-        topic: place.topic,
-        queue_id: place.queue,
-        flag: record.flag,
-        sys_flag: record.sys_flag,
-        born_timestamp: record.born_timestamp,
-        born_host: record.born_host,
-        store_host: broker.address,
         reconsume_times: record.reconsume_times.saturating_add(1),
-        prepared_offset: 0,
-        body: record.body,
-        properties: properties.as_str().as_bytes(),
+        ..record.copy_to(place.topic, place.queue, broker.address, properties.as_str())
     };
     Ok(broker.store.append(&copy)?.end)
 }

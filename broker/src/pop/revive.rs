@@ -155,17 +155,8 @@ fn give_back_one(broker: &Broker, lane: &Lane, due: &Due, is_old: bool, record: 
         dead::note_death(&mut properties, &lane.group).map_err(|error| Refusal::invalid(error.to_string()))?;
     }
     broker.store.append(&NewRecord {
-        topic: &target,
-        queue_id: 0,
-        flag: record.flag,
-        sys_flag: record.sys_flag,
-        born_timestamp: record.born_timestamp,
-        born_host: record.born_host,
-        store_host: broker.address,
         reconsume_times: record.reconsume_times.saturating_add(1),
-        prepared_offset: 0,
-        body: record.body,
-        properties: properties.as_str().as_bytes(),
+        ..record.copy_to(&target, 0, broker.address, properties.as_str())
     })?;
     let counts = &broker.pop.counts;
     Counts::add(if is_dead { &counts.dead } else { &counts.revived }, 1);

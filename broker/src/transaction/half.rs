@@ -107,17 +107,8 @@ impl<'a> Half<'a> {
     fn copy<'b>(&'b self, topic: &'b str, queue_id: u32, properties: &'b str, host: SocketAddr) -> NewRecord<'b> {
         let record = &self.record;
         NewRecord {
-            topic,
-            queue_id,
-            flag: record.flag,
-            sys_flag: record.sys_flag,
-            born_timestamp: record.born_timestamp,
-            born_host: record.born_host,
-            store_host: host,
-            reconsume_times: record.reconsume_times,
             prepared_offset: i64::try_from(record.physical_offset).unwrap_or(0),
-            body: record.body,
-            properties: properties.as_bytes(),
+            ..record.copy_to(topic, queue_id, host, properties)
         }
     }
 

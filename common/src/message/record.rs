@@ -8,9 +8,11 @@
 //! Everything is big endian; the numbers here are on disk and wire and never change. Records written here end with
 //! RocketMQ's whole-record checksum, a last property whose ten digits stand least significant first.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use self::checksum::{CHECKSUM_BLANK, CHECKSUM_HEAD, CHECKSUM_LEN, VALUE_END, stored_checksum};
 use self::fields::Fields;
+use self::write::{canonical, host_len, limit, put_at, put_host, put_len16, put_len32};
 use crate::message::{property, sysflag};
 
 /// First format: topics up to 127 bytes, the only one that C++ and Go clients read.
@@ -31,14 +33,6 @@ const BORN_HOST_AT: usize = 48;
 /// All fixed fields of a v1 record with IPv4 hosts.
 const FIXED: usize = 91;
 const V6_EXTRA: usize = 12;
-/// `__CRC32#`, separator, ten digits, separator.
-const CHECKSUM_LEN: usize = 20;
-const CHECKSUM_HEAD: &[u8; 9] = b"__CRC32#\x01";
-const CHECKSUM_BLANK: &[u8; CHECKSUM_LEN] = b"__CRC32#\x010000000000\x02";
-const VALUE_END: u8 = 2;
-/// Wrong bytes in the checksum's name up to which it is taken for one that was damaged.
-const CHECKSUM_DAMAGE: usize = 2;
-
 /// Why bytes are not a record, or a message cannot become one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -349,22 +343,36 @@ impl<'a> RecordView<'a> {
 
     /// Checks the body's checksum and, where the record carries it, that of the whole record.
     pub fn verify(&self) -> Result<(), RecordError> {
-        if let Some((covered, tail)) = self.bytes.split_last_chunk::<CHECKSUM_LEN>()
-            && self.properties.len() >= CHECKSUM_LEN
-        {
-            match checksum_damage(tail) {
-                0 => {
-                    let stored =
-                        stored_checksum(tail).ok_or(RecordError::Field("checksum (ten digits are expected)"))?;
-                    agree("whole", stored, checksum(covered))?;
-                }
-                // Else a flipped bit in the name would make a record that needs no checksum.
-                1..=CHECKSUM_DAMAGE => return Err(RecordError::Field("checksum (its name is damaged)")),
-                _ => {}
-            }
-        }
+        checksum::check_whole(self.bytes, self.properties)?;
         // RocketMQ leaves the field of an empty body as it comes, hence no check of nothing.
-        if self.body.is_empty() { Ok(()) } else { agree("body", self.body_crc, checksum(self.body)) }
+        if self.body.is_empty() { Ok(()) } else { checksum::agree("body", self.body_crc, checksum(self.body)) }
+    }
+
+    /// The same message at another place, with other properties; it counts as delivered as often as before.
+    #[must_use]
+    pub fn copy_to<'b>(
+        &self,
+        topic: &'b str,
+        queue_id: u32,
+        store_host: SocketAddr,
+        properties: &'b str,
+    ) -> NewRecord<'b>
+    where
+        'a: 'b,
+    {
+        NewRecord {
+            topic,
+            queue_id,
+            flag: self.flag,
+            sys_flag: self.sys_flag,
+            born_timestamp: self.born_timestamp,
+            born_host: self.born_host,
+            store_host,
+            reconsume_times: self.reconsume_times,
+            prepared_offset: 0,
+            body: self.body,
+            properties: properties.as_bytes(),
+        }
     }
 
     /// Value of a property.
@@ -374,63 +382,8 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// Bytes in which the end of a record differs from the form of a checksum.
-fn checksum_damage(tail: &[u8; CHECKSUM_LEN]) -> usize {
-    let name = tail.iter().zip(CHECKSUM_HEAD).filter(|(found, right)| found != right).count();
-    name + usize::from(!tail.ends_with(&[VALUE_END]))
-}
-
-/// The address without IPv6's disguise of IPv4: not every client reads IPv6.
-fn canonical(host: SocketAddr) -> SocketAddr {
-    SocketAddr::new(host.ip().to_canonical(), host.port())
-}
-
-const fn host_len(v6: bool) -> usize {
-    if v6 { 20 } else { 8 }
-}
-
-fn put_host(out: &mut Vec<u8>, host: SocketAddr) {
-    match host.ip() {
-        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
-    }
-    out.extend_from_slice(&u32::from(host.port()).to_be_bytes());
-}
-
-/// Lengths were checked before: they fit.
-fn put_len32(out: &mut Vec<u8>, len: usize) {
-    out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
-}
-
-fn put_len16(out: &mut Vec<u8>, len: usize) {
-    out.extend_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes());
-}
-
-fn put_at(record: &mut [u8], at: usize, value: [u8; 8]) -> Result<(), RecordError> {
-    let available = record.len();
-    let place = record.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<8>);
-    *place.ok_or(RecordError::Truncated { needed: FIXED, available })? = value;
-    Ok(())
-}
-
-fn limit(field: &'static str, len: usize, max: usize) -> Result<(), RecordError> {
-    if len <= max { Ok(()) } else { Err(RecordError::TooLong { field, len, max }) }
-}
-
-fn agree(what: &'static str, stored: u32, computed: u32) -> Result<(), RecordError> {
-    if stored == computed { Ok(()) } else { Err(RecordError::Checksum { what, stored, computed }) }
-}
-
-/// The whole-record checksum, if the last property is one.
-fn stored_checksum(tail: &[u8; CHECKSUM_LEN]) -> Option<u32> {
-    let digits = tail.strip_prefix(CHECKSUM_HEAD)?.strip_suffix(&[VALUE_END])?;
-    let value = digits
-        .iter()
-        .rev()
-        .try_fold(0_u64, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0')))?;
-    u32::try_from(value).ok()
-}
-
+mod checksum;
 mod fields;
 #[cfg(test)]
 mod tests;
+mod write;

@@ -269,45 +269,43 @@ fn a_wrong_tag_in_a_queue_file_is_healed() {
     assert_eq!(contents(&read).len(), 2);
 }
 
-#[test]
-fn a_first_message_that_seems_to_be_expired_is_healed() {
-    let dir = tempdir().unwrap();
-    let store = open(dir.path());
+/// Writes 400 messages of which the first segment is then gone; their places in the log, and the first that is kept.
+fn first_segment_gone(dir: &Path) -> (Vec<u64>, u64) {
+    let store = open(dir);
     let places: Vec<u64> = (0..400).map(|_| put(&store, "t", 0, &[7; 600]).physical_offset).collect();
     settle(&store);
     store.close().unwrap();
     drop(store);
-    std::fs::remove_file(&files(dir.path(), "commitlog/")[0]).unwrap();
+    std::fs::remove_file(&files(dir, "commitlog/")[0]).unwrap();
     let first = places.iter().position(|place| *place >= 64 << 10).unwrap() as u64;
-    // The entry of the first message that is kept leads before the one that is gone.
-    let entries = files(dir.path(), "consumequeue/t/0/");
+    (places, first)
+}
+
+/// Makes a message's entry lead elsewhere; all messages from it on are shown all the same.
+fn lead_astray_and_read(dir: &Path, first: u64, physical: u64) {
+    let entries = files(dir, "consumequeue/t/0/");
     let file = OpenOptions::new().write(true).open(&entries[(first / 50) as usize]).unwrap();
-    file.write_all_at(&1_u64.to_be_bytes(), first % 50 * 20).unwrap();
-    let store = open(dir.path());
+    file.write_all_at(&physical.to_be_bytes(), first % 50 * 20).unwrap();
+    let store = open(dir);
     assert_eq!(store.min_offset("t", 0), first as i64);
     assert_eq!(drain(&store, "t", 0).len(), 400 - first as usize);
 }
 
 #[test]
+fn a_first_message_that_seems_to_be_expired_is_healed() {
+    let dir = tempdir().unwrap();
+    let (_, first) = first_segment_gone(dir.path());
+    // The entry of the first message that is kept leads before the one that is gone.
+    lead_astray_and_read(dir.path(), first, 1);
+}
+
+#[test]
 fn a_first_message_that_seems_to_be_expired_is_known_from_the_checkpoint() {
     let dir = tempdir().unwrap();
-    let store = open(dir.path());
-    let places: Vec<u64> = (0..400).map(|_| put(&store, "t", 0, &[7; 600]).physical_offset).collect();
-    settle(&store);
-    store.close().unwrap();
-    drop(store);
-    std::fs::remove_file(&files(dir.path(), "commitlog/")[0]).unwrap();
-    let store = open(dir.path());
-    store.close().unwrap();
-    drop(store);
-    let first = places.iter().position(|place| *place >= 64 << 10).unwrap() as u64;
+    let (places, first) = first_segment_gone(dir.path());
+    open(dir.path()).close().unwrap();
     // Its entry leads into what is gone, behind the message before it: their order does not tell.
-    let entries = files(dir.path(), "consumequeue/t/0/");
-    let file = OpenOptions::new().write(true).open(&entries[(first / 50) as usize]).unwrap();
-    file.write_all_at(&(places[first as usize - 1] + 1).to_be_bytes(), first % 50 * 20).unwrap();
-    let store = open(dir.path());
-    assert_eq!(store.min_offset("t", 0), first as i64);
-    assert_eq!(drain(&store, "t", 0).len(), 400 - first as usize);
+    lead_astray_and_read(dir.path(), first, places[first as usize - 1] + 1);
 }
 
 #[test]
