@@ -1,6 +1,6 @@
 //! Health and figures over HTTP, on a port of their own: `/livez`, `/readyz`, `/metrics` (Prometheus text).
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,14 +95,17 @@ async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
+/// One figure with what it means.
+fn figure(out: &mut String, kind: &str, name: &str, help: &str, value: impl Display) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} {kind}\norbitmq_{name} {value}");
+}
+
 fn write_metrics(broker: &Broker, out: &mut String) {
     let (conflicts, conflicts_now) = broker.members.conflicts();
     let (stats, transactions) = (broker.store.stats(), broker.transactions.counts());
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let mut put = |kind: &str, name: &str, help: &str, value: f64| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} {kind}\norbitmq_{name} {value}");
-    };
+    let mut put = |kind: &str, name: &str, help: &str, value: f64| figure(out, kind, name, help, value);
     let truth = |value: bool| if value { 1.0 } else { 0.0 };
     let counters = [
         ("messages_stored_total", "Messages appended to the log.", stats.puts),
@@ -175,8 +178,7 @@ fn write_timers(broker: &Broker, out: &mut String) {
         ("counter", "timers_lost_total", "Messages that cannot be read or stored any more.", get(&figures.lost)),
     ];
     for (kind, name, help, value) in rows {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} {kind}\norbitmq_{name} {value}");
+        figure(out, kind, name, help, value);
     }
 }
 
@@ -193,8 +195,7 @@ fn write_pop(broker: &Broker, out: &mut String) {
     ];
     for (name, help, value) in counters {
         let value = value.load(Ordering::Relaxed);
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} counter\norbitmq_{name} {value}");
+        figure(out, "counter", name, help, value);
     }
     let (receipts, checkpoints, bytes) = broker.pop.open();
     let gauges = [
@@ -204,7 +205,7 @@ fn write_pop(broker: &Broker, out: &mut String) {
         ("pop_waiting", "Pops that wait for messages.", broker.pop.halls.all() as u64),
     ];
     for (name, help, value) in gauges {
-        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} gauge\norbitmq_{name} {value}");
+        figure(out, "gauge", name, help, value);
     }
 }
 
@@ -224,8 +225,7 @@ fn write_replication(broker: &Broker, out: &mut String) {
         ),
     ];
     for (name, help, value) in gauges {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} gauge\norbitmq_{name} {value}");
+        figure(out, "gauge", name, help, value);
     }
     let slaves = broker.in_sync.shown();
     if slaves.is_empty() {
