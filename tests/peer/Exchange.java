@@ -14,6 +14,9 @@ import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.LocalTransactionState;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
@@ -29,8 +32,11 @@ public final class Exchange {
     static final String WIDE = "exchange-wide";
     static final String DELAYED = "exchange-delayed";
     static final String TIMED = "exchange-timed";
+    static final String BOUND = "exchange-bound";
     static final String GROUP = "exchange-group";
-    static final List<String> TOPICS = List.of(PLAIN, WIDE, DELAYED, TIMED, "%RETRY%" + GROUP, "%DLQ%" + GROUP);
+    static final List<String> TOPICS = List.of(PLAIN, WIDE, DELAYED, TIMED, BOUND, "%RETRY%" + GROUP, "%DLQ%" + GROUP);
+    /** Of a round's 12 half messages: four committed by their sender, two when the broker asks. */
+    static final int COMMITTED = 6;
     static final int MESSAGES = 300;
 
     static String nameserver;
@@ -50,13 +56,14 @@ public final class Exchange {
         return text.getBytes(StandardCharsets.UTF_8);
     }
 
-    /** One round of writing; 'round' makes its keys its own. Ends with delayed messages that are due only after it. */
+    /** One round of writing; 'round' makes its keys its own. Ends with messages that are due, or decided, only after it. */
     static void write(String round) throws Exception {
         String broker = broker();
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(PLAIN, 2, 2));
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(WIDE, 5, 8));
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(DELAYED, 1, 1));
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(TIMED, 1, 1));
+        admin.createAndUpdateTopicConfig(broker, new TopicConfig(BOUND, 1, 1));
         DefaultMQProducer producer = new DefaultMQProducer("exchange-producer");
         producer.setNamesrvAddr(nameserver);
         producer.start();
@@ -81,6 +88,38 @@ public final class Exchange {
             producer.send(timed);
         }
         producer.shutdown();
+        TransactionMQProducer bound = bound();
+        for (int i = 0; i < 2 * COMMITTED; i++) {
+            bound.sendMessageInTransaction(new Message(BOUND, "Tag", round + "-bound-" + i, utf8("bound " + i)), i);
+        }
+        bound.shutdown();
+    }
+
+    /** Every third half message is committed at once, every third rolled back; of the others, those of even number when asked. */
+    static TransactionMQProducer bound() throws Exception {
+        TransactionMQProducer bound = new TransactionMQProducer("exchange-bound");
+        bound.setNamesrvAddr(nameserver);
+        bound.setTopics(List.of(BOUND)); // only brokers on its routes can ask it
+        bound.setHeartbeatBrokerInterval(1000);
+        bound.setTransactionListener(new TransactionListener() {
+            @Override
+            public LocalTransactionState executeLocalTransaction(Message message, Object number) {
+                return switch ((int) number % 3) {
+                    case 0 -> LocalTransactionState.COMMIT_MESSAGE;
+                    case 1 -> LocalTransactionState.ROLLBACK_MESSAGE;
+                    default -> LocalTransactionState.UNKNOW;
+                };
+            }
+
+            @Override
+            public LocalTransactionState checkLocalTransaction(MessageExt message) {
+                String key = message.getKeys();
+                boolean even = Integer.parseInt(key.substring(key.lastIndexOf('-') + 1)) % 2 == 0;
+                return even ? LocalTransactionState.COMMIT_MESSAGE : LocalTransactionState.ROLLBACK_MESSAGE;
+            }
+        });
+        bound.start();
+        return bound;
     }
 
     /** Reads the plain topic in the group until everything came; one message is refused until it is a dead letter. */
@@ -126,28 +165,39 @@ public final class Exchange {
         return sum.getValue();
     }
 
-    /** Everything a client can find, in an order of its own: queues, messages, keys, ids, offsets of the group. */
-    static void list(int delayed) throws Exception {
-        String broker = broker();
-        long deadline = System.nanoTime() + 30_000_000_000L;
+    static String waiting(int rounds) throws Exception {
+        return "delayed " + count(DELAYED) + " and timed " + count(TIMED) + " of " + 5 * rounds + ", bound " + count(BOUND) + " of " + COMMITTED * rounds;
+    }
+
+    /** Waits until everything that was delayed or undecided in so many rounds of writing is there; once. */
+    static void settle(int rounds) throws Exception {
+        TransactionMQProducer bound = bound();
+        long deadline = System.nanoTime() + 60_000_000_000L;
         while (true) {
             try {
-                if (count(DELAYED) >= delayed && count(TIMED) >= delayed) {
+                if (count(DELAYED) >= 5 * rounds && count(TIMED) >= 5 * rounds && count(BOUND) >= COMMITTED * rounds) {
                     break;
                 }
             } catch (Exception notRouted) {
                 Thread.sleep(50);
             }
             if (System.nanoTime() > deadline) {
-                throw new IllegalStateException("delayed messages: " + count(DELAYED) + ", timed: " + count(TIMED) + " of " + delayed + " after 30 s");
+                throw new IllegalStateException("after 60 s: " + waiting(rounds));
             }
             Thread.sleep(50);
         }
         // What is delivered a second time comes soon after the first.
         Thread.sleep(3000);
-        if (count(DELAYED) != delayed || count(TIMED) != delayed) {
-            throw new IllegalStateException("delayed messages: " + count(DELAYED) + ", timed: " + count(TIMED) + " where " + delayed + " were sent");
+        bound.shutdown();
+        if (count(DELAYED) != 5 * rounds || count(TIMED) != 5 * rounds || count(BOUND) != COMMITTED * rounds) {
+            throw new IllegalStateException("a message came twice: " + waiting(rounds));
         }
+    }
+
+    /** Everything a client can find, in an order of its own: queues, messages, keys, ids, offsets of the group. */
+    static void list(int rounds) throws Exception {
+        String broker = broker();
+        settle(rounds);
         var configs = new TreeMap<>(admin.getAllTopicConfig(broker, 5000).getTopicConfigTable());
         for (String topic : TOPICS) {
             TopicConfig config = configs.get(topic);
@@ -211,7 +261,7 @@ public final class Exchange {
         return MessageDecoder.createMessageId(message.getStoreHost(), message.getCommitLogOffset());
     }
 
-    /** write NAMESERVER ROUND | list NAMESERVER DELAYED */
+    /** write NAMESERVER ROUND | list NAMESERVER ROUNDS */
     public static void main(String[] arguments) {
         int code = 0;
         try {
