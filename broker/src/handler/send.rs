@@ -76,6 +76,9 @@ fn store(broker: &Broker, peer: &Peer, frame: &Frame) -> Result<Stored, Refusal>
     broker.admit()?;
     let header = decode(frame)?;
     check_message(broker, &header, frame)?;
+    if frame.body.is_empty() {
+        return Err(Refusal::new(response::MESSAGE_ILLEGAL, "the message has no body"));
+    }
     let topic = find_topic(broker, &header)?;
     if header.batch == Some(true) || frame.code == request::SEND_BATCH_MESSAGE {
         store_batch(broker, peer, frame, &header, &topic)
@@ -92,7 +95,7 @@ fn decode(frame: &Frame) -> Result<SendRequest<'_>, Refusal> {
     }
 }
 
-/// Whether a message may be sent at all.
+/// Whether a message, or a reply, may be sent at all.
 pub fn check_message(broker: &Broker, header: &SendRequest<'_>, frame: &Frame) -> Result<(), Refusal> {
     name::check_topic(&header.topic)?;
     if name::is_closed_to_senders(&header.topic) {
@@ -101,9 +104,6 @@ pub fn check_message(broker: &Broker, header: &SendRequest<'_>, frame: &Frame) -
     }
     let illegal = |remark: String| Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
     let (length, limit) = (frame.body.len(), broker.tuned.max_message_size());
-    if length == 0 {
-        return illegal("the message has no body".to_owned());
-    }
     if length > limit {
         return illegal(format!("the body has {length} bytes; this broker takes {limit} (max_message_size)"));
     }
