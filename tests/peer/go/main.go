@@ -259,8 +259,10 @@ func requests(topic string) {
 		for _, message := range messages {
 			reply, err := consumer.CreateReplyMessage(message, []byte("re: "+string(message.Body)))
 			must(err, "reply")
-			// This client forgets to.
-			reply.Body = []byte("re: " + string(message.Body))
+			// This client forgets to; a reply without a body arrives too.
+			if string(message.Body) != "silent?" {
+				reply.Body = []byte("re: " + string(message.Body))
+			}
 			send(reply)
 		}
 		return consumer.ConsumeSuccess, nil
@@ -268,6 +270,9 @@ func requests(topic string) {
 	reply, err := sender.Request(background, 40*time.Second, message(topic, "ask", "who?"))
 	must(err, "request")
 	check(string(reply.Body) == "re: who?", "reply: %s", reply.Body)
+	reply, err = sender.Request(background, 40*time.Second, message(topic, "ask", "silent?"))
+	must(err, "request with an empty reply")
+	check(len(reply.Body) == 0, "reply: %s", reply.Body)
 	must(reader.Shutdown(), "shutdown")
 }
 
