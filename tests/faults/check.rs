@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::history::{Death, InSync, Lane, Outcome, Records, Send};
+use super::later::Broken;
 use super::masters;
 use super::proxy::Member;
 use crate::ledger::Id;
@@ -93,6 +94,22 @@ impl Verdict {
     pub fn counts(&self) -> String {
         let broken = self.broken().into_iter().filter(|(_, count)| *count > 0);
         broken.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Enters what was to arrive later.
+    pub fn add_later(&mut self, broken: &Broken, promised: usize) {
+        self.acknowledged += promised;
+        self.lost += broken.missing.len();
+        self.excess += broken.repeated.len();
+        self.phantoms += broken.unwanted.len();
+        let all = [
+            ("did not arrive", &broken.missing),
+            ("arrived again", &broken.repeated),
+            ("was not to arrive", &broken.unwanted),
+        ];
+        for (what, body) in all.iter().flat_map(|(what, bodies)| bodies.iter().map(move |body| (what, body))) {
+            self.tell(|| format!("'{body}' {what}"));
+        }
     }
 
     pub(super) fn tell(&mut self, fault: impl FnOnce() -> String) {

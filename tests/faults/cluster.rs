@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::disk::Disk;
 use super::history::Moment;
+use super::later::LATER;
 use super::load::{QUEUES, TOPIC, World};
 use super::machine::Machine;
 use super::observe;
@@ -82,6 +83,9 @@ impl Addresses {
                     // Files small enough to be changed for the next one under load.
                     ("segment_size", "4MiB".to_owned()),
                     ("queue_file_entries", "1000".to_owned()),
+                    ("transaction_timeout", "1s".to_owned()),
+                    ("transaction_check_interval", "1s".to_owned()),
+                    ("transaction_check_max", "1000".to_owned()),
                 ];
                 if replicated {
                     settings.extend([
@@ -162,17 +166,18 @@ impl Cluster {
         self.machines[&node].daemon().tail()
     }
 
-    /// Waits until every group is complete, and creates the topic.
+    /// Waits until every group is complete, and creates the topics.
     async fn serves(&self) {
         let nameserver = self.direct(Node::Nameserver(1));
         for group in 0..self.plan.groups {
             let name = group_name(group);
-            until(&format!("{name} is complete and has its topic"), PATIENCE, async || {
+            until(&format!("{name} is complete and has its topics"), PATIENCE, async || {
                 let known = nameserver.cluster().await.ok()?;
                 let addresses = &known.broker_addr_table.get(&name)?.broker_addrs;
                 let master = addresses.get(&0).filter(|_| addresses.len() == usize::from(self.plan.members))?;
                 let session = Session::new(master).within(DEADLINE);
-                session.create_topic(TOPIC, QUEUES.into()).await.ok()
+                session.create_topic(TOPIC, QUEUES.into()).await.ok()?;
+                session.create_topic(LATER, 1).await.ok()
             })
             .await;
         }

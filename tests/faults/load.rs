@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::history::{History, Lane, Outcome};
+use super::later::Later;
 use super::proxy::{Member, group_name};
 use crate::session::{Failure, Outgoing, Receipt, Session, properties, receipt};
 
@@ -38,6 +39,8 @@ const PADDING: usize = 1_500;
 pub struct World {
     /// What happens.
     pub history: History,
+    /// What is to arrive later.
+    pub later: Later,
     /// Addresses of the name servers, as clients reach them.
     pub nameservers: Vec<String>,
     /// Members by the address that clients reach them under.
@@ -58,8 +61,8 @@ impl World {
         let queues = || (0..QUEUES).map(|_| AtomicI64::new(0)).collect();
         let ends = (0..groups).map(|_| queues()).collect();
         let routes = watch::channel(vec![None; usize::from(groups)]).0;
-        let (history, complaint, refusals) = (History::default(), Notify::new(), Mutex::default());
-        Arc::new(Self { history, nameservers, members, groups, ends, routes, complaint, refusals })
+        let (history, later, complaint, refusals) = Default::default();
+        Arc::new(Self { history, later, nameservers, members, groups, ends, routes, complaint, refusals })
     }
 
     /// The master of a group, as far as clients know.

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod consume;
 pub mod disk;
 pub mod history;
+pub mod later;
 pub mod load;
 pub mod machine;
 pub mod masters;

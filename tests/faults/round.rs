@@ -11,11 +11,13 @@ use super::check::{Copy, Place as Stored, Verdict, check};
 use super::cluster::{Cluster, Failover};
 use super::consume::{Consumers, Farewell, ask};
 use super::history::{Lane, Moment, Records, Seen, Send};
+use super::later;
 use super::load::{QUEUES, TOPIC, World};
 use super::proxy::{Member, Node, group_name};
 use super::schedule::{Kind, Plan};
 use crate::daemon::Place;
 use crate::ledger::Id;
+use crate::session::Session;
 
 /// A healed cluster that takes longer to serve, to be equal, or to deliver everything does not keep its promise.
 const RECOVERY: Duration = Duration::from_secs(30);
@@ -79,6 +81,7 @@ pub async fn run(plan: &Plan, manner: &Manner) -> Report {
     let world = Arc::clone(&cluster.world);
     let (mut senders, enough) = (JoinSet::new(), CancellationToken::new());
     world.start_producers(&mut senders, &enough);
+    let decider = later::start(&world, &mut senders, &enough).await;
     let (mut tasks, readers) = (JoinSet::new(), CancellationToken::new());
     world.start_routes(&mut tasks, &readers);
     let consumers = Consumers::start(&world, &mut tasks, &readers);
@@ -111,19 +114,26 @@ pub async fn run(plan: &Plan, manner: &Manner) -> Report {
     end(senders).await;
     recovery.copies_are_equal().await;
     recovery.everything_is_delivered().await;
+    recovery.what_was_to_come_is_there().await;
     recovery.masters_are_routed().await;
     // Nobody sees any more what might still be stored late.
     readers.cancel();
     end(tasks).await;
+    decider.close().await;
     let copies = recovery.copies().await;
     recovery.offsets().await;
+    let arrived = later::arrived(&recovery.sources()).await;
     let is_noticed = |group| world.history.read(|records| records.epochs.iter().any(|of| of.master.group == group));
     if plan.members > 1 && !(0..plan.groups).all(is_noticed) {
         trouble.push("the controller told no masters, so double masters were not looked for".to_owned());
     }
-    let verdict = world.history.read(|records| check(records, &copies));
+    if world.later.is_idle() {
+        trouble.push("no timed message, or none in a transaction, was acknowledged".to_owned());
+    }
+    let mut verdict = world.history.read(|records| check(records, &copies));
+    verdict.add_later(&world.later.compare(&arrived), world.later.promised());
     if manner.verbose {
-        println!("  refused: {:?}", world.refusals());
+        println!("  refused: {:?}; {} to arrive later", world.refusals(), world.later.promised());
     }
     let (gap, failovers) = world.history.read(|records| gaps(records, plan.groups, &cluster.failovers));
     if !trouble.is_empty() {
@@ -204,6 +214,16 @@ impl Recovery<'_> {
                 self.wait(format!("{} has what {} has", Node::Broker(slave), Node::Broker(master)), probe).await;
             }
         }
+    }
+
+    fn sources(&self) -> Vec<Session> {
+        self.members().into_iter().map(|(master, _)| self.cluster.direct(Node::Broker(master))).collect()
+    }
+
+    async fn what_was_to_come_is_there(&mut self) {
+        let (cluster, sources) = (self.cluster, self.sources());
+        let probe = async || cluster.world.later.compare(&later::arrived(&sources).await).missing.is_empty();
+        self.wait("timed messages and committed ones are there".to_owned(), probe).await;
     }
 
     async fn everything_is_delivered(&mut self) {

@@ -20,7 +20,7 @@ use crate::transaction::end::{EndError, Outcome, became, half_of};
 use crate::transaction::half::Half;
 use crate::transaction::progress::Pending;
 use crate::transaction::table::Open;
-use crate::transaction::{Transactions, count};
+use crate::transaction::{Transactions, count, steady_ms};
 
 /// Time between two notes of progress, and two looks at what is due.
 pub const LOOK: Duration = Duration::from_secs(1);
@@ -103,11 +103,11 @@ async fn rebuilt(broker: &Arc<Broker>) -> bool {
 
 /// Looks after those whose time has come; tells how many.
 fn look(broker: &Broker) -> usize {
-    let due = broker.transactions.table.lock().due(now_ms(), ROUND);
+    let due = broker.transactions.table.lock().due(steady_ms(), ROUND);
     for (offset, open) in &due {
         if let Err(error) = look_at(broker, *offset, *open) {
             tracing::warn!(offset, %error, "a half message could not be ended; it is tried again");
-            broker.transactions.again(*offset, now_ms().saturating_add(RETRY), open.checks);
+            broker.transactions.again(*offset, steady_ms().saturating_add(RETRY), open.checks);
         }
     }
     due.len()
@@ -119,7 +119,7 @@ fn look_at(broker: &Broker, offset: u64, open: Open) -> Result<(), EndError> {
         Ok(bytes) => bytes,
         // Not confirmed yet.
         Err(ReadError::OutOfRange { offset: physical, max, .. }) if physical >= max => {
-            transactions.again(offset, now_ms().saturating_add(RETRY), open.checks);
+            transactions.again(offset, steady_ms().saturating_add(RETRY), open.checks);
             return Ok(());
         }
         Err(error) => return lose(broker, offset, &error.into()),
@@ -145,7 +145,7 @@ fn look_at(broker: &Broker, offset: u64, open: Open) -> Result<(), EndError> {
     ask(broker, &half, checks);
     broker.asked.set(offset, checks);
     let interval = millis(broker.config.transactions.check_interval);
-    transactions.again(offset, now_ms().saturating_add(interval), checks);
+    transactions.again(offset, steady_ms().saturating_add(interval), checks);
     Ok(())
 }
 
@@ -222,7 +222,7 @@ impl Transactions {
     pub fn ask_anew(&self, offset: u64) -> bool {
         let mut table = self.table.lock();
         let open = table.get(offset).is_some();
-        table.again(offset, now_ms(), 0);
+        table.again(offset, steady_ms(), 0);
         drop(table);
         self.sooner.notify_one();
         open
@@ -235,7 +235,7 @@ impl Transactions {
     /// Time to the next question, or look.
     fn wait(&self) -> Duration {
         let due = self.table.lock().next_due();
-        let wait = due.map_or(i64::MAX, |due| due.saturating_sub(now_ms()));
+        let wait = due.map_or(i64::MAX, |due| due.saturating_sub(steady_ms()));
         Duration::from_millis(u64::try_from(wait).unwrap_or(0)).min(LOOK)
     }
 }

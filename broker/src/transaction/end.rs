@@ -16,7 +16,7 @@ use crate::store::search::KeySearch;
 use crate::store::tail::Appended;
 use crate::transaction::half::{self, Half, HalfError};
 use crate::transaction::table::Open;
-use crate::transaction::{Ground, Transactions, count};
+use crate::transaction::{Ground, Transactions, count, steady_ms};
 
 /// Records of one producer's id that are looked at.
 const SAME_KEY: usize = 64;
@@ -146,7 +146,7 @@ impl Transactions {
             return Err(BeginError::TooMany { open: table.count() });
         }
         let appended = ground.store.append(record)?;
-        let due = appended.store_timestamp.saturating_add(wait);
+        let due = steady_ms().saturating_add(wait);
         let open = Open { physical: appended.physical_offset, due, checks: 0, inherited: false };
         table.insert(appended.queue_offset, open);
         drop(table);

@@ -15,7 +15,9 @@ pub mod rebuild;
 pub mod table;
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -66,6 +68,12 @@ pub struct Counts {
     pub asked: AtomicU64,
     /// Questions for which no producer was connected.
     pub unasked: AtomicU64,
+}
+
+/// Milliseconds since the process began to count: questions must not wait for a wall clock that was set back.
+fn steady_ms() -> i64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    i64::try_from(START.elapsed().as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Transactions {

@@ -13,7 +13,7 @@ use crate::store::read::{ReadLimit, ReadStatus};
 use crate::transaction::half::{self, immunity};
 use crate::transaction::progress;
 use crate::transaction::table::{Open, Progress};
-use crate::transaction::{Ground, Transactions};
+use crate::transaction::{Ground, Transactions, steady_ms};
 
 /// Records read at a time.
 const ROUND: ReadLimit = ReadLimit { max_messages: 1024, max_bytes: 4 << 20 };
@@ -57,13 +57,14 @@ impl Transactions {
         scan(store, name::HALF_OP_TOPIC, from.op, ends.op, |note| {
             ended.extend(half::noted(note).filter(|offset| *offset >= from.half));
         })?;
-        let soonest = now_ms().saturating_add(pause);
+        let (now, soonest) = (now_ms(), steady_ms().saturating_add(pause));
         scan(store, name::HALF_TOPIC, from.half, ends.half, |record| {
             if ended.contains(&record.queue_offset) {
                 return;
             }
             let wait = immunity(record.properties).unwrap_or(ground.timeout);
-            let due = record.store_timestamp.saturating_add(wait).max(soonest);
+            let age = now.saturating_sub(record.store_timestamp).max(0);
+            let due = steady_ms().saturating_add(wait.saturating_sub(age)).max(soonest);
             // RocketMQ's broker counts there.
             let counted = record.property(property::TRANSACTION_CHECK_TIMES).and_then(|times| times.parse().ok());
             let checks = counted.unwrap_or(0).max(asked.get(record.queue_offset));

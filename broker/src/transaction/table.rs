@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub struct Open {
     /// Offset of its record in the log.
     pub physical: u64,
-    /// When its producer is asked next, ms since 1970.
+    /// When its producer is asked next, in ms of `steady_ms`.
     pub due: i64,
     /// How often it was asked.
     pub checks: u32,
