@@ -18,33 +18,41 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Makes sure that name servers know the topic. One that is missing is created at every broker that creates topics on first
-/// use, so that calls go on while one of them is away.
+/// use, so that calls go on while one of them is away. Brokers that start at this moment are waited for.
 pub(crate) async fn ensure(directory: &Directory, topic: &str) -> Result<(), String> {
-    let finder = &directory.finder;
-    match finder.fresh(topic).await {
-        Ok(_) => return Ok(()),
-        Err(RouteError::NotFound { .. }) => {}
-        Err(error) => return Err(error.to_string()),
-    }
-    let makers = finder.fresh(DEFAULT_TOPIC).await.map_err(|error| format!("no broker creates topics ({error})"))?;
-    let (mut made, mut causes) = (false, Vec::new());
-    for address in makers.brokers().iter().filter_map(|broker| broker.master()) {
-        match create(directory, address, topic).await {
-            Ok(()) => made = true,
-            Err(cause) => causes.push(format!("{address}: {cause}")),
-        }
-    }
-    if !made {
-        return Err(causes.join("; "));
-    }
     let end = Instant::now() + WITHIN;
-    while let Err(error) = finder.fresh(topic).await {
+    let mut is_made = false;
+    loop {
+        let cause = match directory.finder.fresh(topic).await {
+            Ok(_) => return Ok(()),
+            Err(RouteError::NotFound { .. }) if is_made => format!("it was created and has no route after {WITHIN:?}"),
+            Err(RouteError::NotFound { .. }) => match create_everywhere(directory, topic).await {
+                Ok(()) => {
+                    is_made = true;
+                    continue;
+                }
+                Err(cause) => cause,
+            },
+            Err(error) => error.to_string(),
+        };
         if Instant::now() >= end {
-            return Err(format!("it was created and has no route after {WITHIN:?}: {error}"));
+            return Err(cause);
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    Ok(())
+}
+
+async fn create_everywhere(directory: &Directory, topic: &str) -> Result<(), String> {
+    let makers = directory.finder.fresh(DEFAULT_TOPIC).await;
+    let makers = makers.map_err(|error| format!("no broker creates topics ({error})"))?;
+    let (mut is_made, mut causes) = (false, Vec::new());
+    for address in makers.brokers().iter().filter_map(|broker| broker.master()) {
+        match create(directory, address, topic).await {
+            Ok(()) => is_made = true,
+            Err(cause) => causes.push(format!("{address}: {cause}")),
+        }
+    }
+    if is_made { Ok(()) } else { Err(causes.join("; ")) }
 }
 
 async fn create(directory: &Directory, address: &str, topic: &str) -> Result<(), String> {

@@ -23,7 +23,7 @@ pub const HOLD: Method<(), String> = Method::new("greeting", "hold");
 pub const BREAK: Method<(), ()> = Method::new("greeting", "break");
 
 pub struct Cluster {
-    pub place: Place,
+    _place: Place,
     pub nameserver: Daemon,
     pub brokers: Vec<Daemon>,
 }
@@ -37,7 +37,7 @@ impl Cluster {
         let session = Session::new(nameserver.address());
         let both = async || session.route("TBW102").await.unwrap().unwrap_or_default().broker_datas.len() == 2;
         time_until("both brokers are routed", PATIENCE, both).await;
-        Self { place, nameserver, brokers }
+        Self { _place: place, nameserver, brokers }
     }
 
     pub fn provider(&self, node: &str) -> (ProviderBuilder, Arc<Node>) {
