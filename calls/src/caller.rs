@@ -167,7 +167,7 @@ impl Caller {
         Ok(nodes.iter().map(|node| node.address.node().to_owned()).collect())
     }
 
-    /// Ends all calls that are in hand, and all clones. Dropping the last clone does the same, without a word to brokers.
+    /// Ends all calls that are in hand, and all clones. Dropping the last clone instead lets calls that were started be done.
     pub async fn close(&self) {
         self.shared.closed.cancel();
         self.shared.directory.stop();

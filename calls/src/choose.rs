@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::node::Node;
 use crate::service::Address;
 
-/// How the node of a call is chosen. Nodes that failed to answer within the last 5 s are passed over while there are others,
-/// but for a [`Choice::Fixed`] one.
+/// How the node of a call is chosen. A node that left two calls in a row without an answer is passed over for 5 s while there
+/// are others, but for a [`Choice::Fixed`] one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Choice {
     /// Any.

@@ -27,6 +27,8 @@ use crate::service::{Address, topic_of};
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// A node that brokers have not named for so long is gone: one that just started has yet to hear of it.
 const GONE_AFTER: Duration = Duration::from_secs(1);
+/// When none is named at all, brokers have more likely restarted; and there is nowhere to go.
+const ALL_GONE_AFTER: Duration = Duration::from_secs(5);
 /// Looks asked for by calls are at least so far apart.
 const AT_MOST: Duration = Duration::from_millis(100);
 
@@ -194,13 +196,18 @@ impl Looker {
         };
         let nodes: Arc<[Arc<Node>]> = addresses.iter().map(node).collect();
         let now = Instant::now();
+        let after = if nodes.is_empty() { ALL_GONE_AFTER } else { GONE_AFTER };
+        if before.is_empty() && !nodes.is_empty() {
+            // The others may come a moment after the first.
+            self.missing.iter_mut().for_each(|(_, since)| *since = now);
+        }
         let left = before.iter().filter(|node| !addresses.contains(&node.address));
         self.missing.extend(left.map(|node| (Arc::clone(node), now)));
         self.missing.retain(|(node, since)| {
             if addresses.contains(&node.address) {
                 return false;
             }
-            let is_gone = now.duration_since(*since) >= GONE_AFTER;
+            let is_gone = now.duration_since(*since) >= after;
             if is_gone {
                 tracing::info!(topic = self.topic, node = %node.address, "the node is gone");
                 node.gone.cancel();

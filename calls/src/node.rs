@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::service::Address;
 
-/// A node that did not answer is chosen only if there is no other, for so long.
+/// A node that does not answer is chosen only if there is no other, for so long.
 const SUSPECT_FOR: Duration = Duration::from_secs(5);
+/// Calls in a row without an answer that make it so: one alone may have been too much for its deadline.
+const SUSPECT_AFTER: usize = 2;
 
 /// One run of a node.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Node {
     /// Cancelled when brokers no longer know it.
     pub gone: CancellationToken,
     active: AtomicUsize,
+    /// Calls without an answer since the last one with one.
+    silent: AtomicUsize,
     suspect_until: Mutex<Option<Instant>>,
 }
 
@@ -35,7 +39,13 @@ impl Drop for Active {
 
 impl Node {
     pub(crate) fn new(address: Address) -> Self {
-        Self { address, gone: CancellationToken::new(), active: AtomicUsize::new(0), suspect_until: Mutex::default() }
+        Self {
+            address,
+            gone: CancellationToken::new(),
+            active: AtomicUsize::new(0),
+            silent: AtomicUsize::new(0),
+            suspect_until: Mutex::default(),
+        }
     }
 
     /// Begins a call.
@@ -50,12 +60,20 @@ impl Node {
     }
 
     /// It was asked and did not answer.
-    pub(crate) fn failed(&self) {
+    pub(crate) fn was_silent(&self) {
+        if self.silent.fetch_add(1, Ordering::Relaxed) + 1 >= SUSPECT_AFTER {
+            self.leaves();
+        }
+    }
+
+    /// It says that it stops, or brokers say that it is gone.
+    pub(crate) fn leaves(&self) {
         *self.suspect_until.lock() = Some(Instant::now() + SUSPECT_FOR);
     }
 
     /// It answered.
     pub(crate) fn answered(&self) {
+        self.silent.store(0, Ordering::Relaxed);
         *self.suspect_until.lock() = None;
     }
 

@@ -27,6 +27,10 @@ use crate::wire::{self, Answer, Status};
 /// Requests in hand, whatever is set.
 const MOST: u32 = 1 << 20;
 
+/// Between tries to answer; after the last one nothing is tried any more.
+const ANSWER_PAUSES: [Duration; 4] =
+    [Duration::from_millis(300), Duration::from_millis(600), Duration::from_millis(1200), Duration::ZERO];
+
 /// What a handler is told beside the request itself.
 #[derive(Debug, Clone)]
 pub struct Incoming {
@@ -201,19 +205,33 @@ impl Serve {
     }
 
     async fn deal_with(&self, delivery: Delivery, verdict: Option<Result<Taken, Answer>>) {
-        let answer = match verdict {
+        let (answer, until) = match verdict {
             None => return delivery.ack(),
-            Some(Ok(taken)) => self.work(&delivery, taken).await,
-            Some(Err(answer)) => answer,
+            Some(Ok(taken)) => {
+                let until = taken.incoming.deadline;
+                (self.work(&delivery, taken).await, until)
+            }
+            Some(Err(answer)) => (answer, Instant::now()),
         };
         if delivery.wants_reply() {
-            let status = [(wire::STATUS, answer.status.as_str())];
-            if let Err(error) = delivery.reply_with(answer.body, &status).await {
-                tracing::debug!(service = self.service, %error, "an answer was not heard");
-                self.count(&self.counters.unheard, "an answer did not reach its caller");
-            }
+            self.answer(&delivery, answer, until).await;
         }
         delivery.ack();
+    }
+
+    /// Tries again a few times, for a result, while somebody may wait: a broker that restarts has to hear of callers first.
+    async fn answer(&self, delivery: &Delivery, Answer { status, body }: Answer, until: Instant) {
+        let status = [(wire::STATUS, status.as_str())];
+        for pause in ANSWER_PAUSES {
+            let Err(error) = delivery.reply_with(body.clone(), &status).await else { return };
+            tracing::debug!(service = self.service, %error, "an answer was not heard");
+            let again = Instant::now() + pause;
+            if again >= until {
+                break;
+            }
+            tokio::time::sleep_until(again).await;
+        }
+        self.count(&self.counters.unheard, "an answer did not reach its caller");
     }
 
     async fn work(&self, delivery: &Delivery, taken: Taken) -> Answer {

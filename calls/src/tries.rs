@@ -135,7 +135,7 @@ async fn ask(
         biased;
         answer = timeout_at(until, asked) => answer,
         () = node.gone.cancelled() => {
-            node.failed();
+            node.leaves();
             return Err(CallError::Gone { node: name() });
         }
     };
@@ -144,7 +144,7 @@ async fn ask(
         Ok(Err(RequestError::Unreadable(cause))) => return Err(CallError::Unreadable { node: name(), cause }),
         Ok(Err(RequestError::Send(error))) => return Err(not_sent(error)),
         Ok(Err(RequestError::Timeout { .. })) | Err(_) => {
-            node.failed();
+            node.was_silent();
             offered.look_again();
             return Err(CallError::NoAnswer { node: name(), within });
         }
@@ -152,7 +152,7 @@ async fn ask(
     let result = read(name(), reply);
     match &result {
         Err(error) if error.refusal() == Some(Refusal::Closing) => {
-            node.failed();
+            node.leaves();
             offered.look_again();
         }
         _ => node.answered(),

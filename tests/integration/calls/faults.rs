@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use orbitmq_calls::{CallError, Caller, Choice, Policy, Refusal};
+use orbitmq_tests::daemon::Daemon;
 use orbitmq_tests::wait::{time_until, until};
 
 use crate::cluster::{Cluster, HOLD, PATIENCE, WHO, knows};
@@ -143,4 +144,31 @@ async fn calls_go_on_when_a_broker_dies() {
         knows(&caller, 2).await;
         time_until("calls go through both", PATIENCE, works).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_in_hand_outlive_a_restart_of_all_brokers() {
+    let mut cluster = Cluster::start().await;
+    let nodes = [cluster.node("n1").await, cluster.node("n2").await];
+    let caller = cluster.caller_of(2).await;
+    let held = [caller.call(HOLD, &()).start(), caller.call(HOLD, &()).start()];
+    for (_, node) in &nodes {
+        node.until_held(1).await;
+    }
+    cluster.brokers.iter_mut().for_each(Daemon::kill);
+    for broker in &mut cluster.brokers {
+        broker.start();
+    }
+    // Found, asked and answered again, through either broker.
+    knows(&caller, 2).await;
+    for (_, node) in &nodes {
+        node.release.notify_one();
+    }
+    let mut answers = Vec::new();
+    for call in held {
+        answers.push(call.await.unwrap());
+    }
+    answers.sort();
+    assert_eq!(answers, ["n1", "n2"]);
+    assert_eq!(nodes.map(|(_, node)| node.held.load(Ordering::Relaxed)), [1, 1], "each once");
 }
