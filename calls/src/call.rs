@@ -86,7 +86,7 @@ impl<Resp: DeserializeOwned> Call<Resp> {
         Self { shared, service, method, body, within, choice, policy, gives: PhantomData }
     }
 
-    /// The deadline, from the beginning of the call on.
+    /// The deadline, from the beginning of the call on; a day at most.
     pub fn within(mut self, time: Duration) -> Self {
         self.within = time;
         self
@@ -113,7 +113,7 @@ impl<Resp: DeserializeOwned> Call<Resp> {
             topic: topic_of(self.service),
             method: self.method,
             body: self.body?,
-            deadline: now.checked_add(self.within).unwrap_or(now),
+            deadline: now + self.within.min(wire::LONGEST),
             choice: self.choice,
             policy: self.policy,
         };

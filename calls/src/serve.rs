@@ -199,7 +199,7 @@ impl Serve {
             let text = "it has as many requests in hand as it takes; nothing was done".to_owned();
             return refused(&counters.busy, "too many requests are in hand", Refusal::Busy, text);
         };
-        let deadline = now.checked_add(left).unwrap_or(now);
+        let deadline = now + left.min(wire::LONGEST);
         let incoming = Incoming { caller: caller.to_owned(), deadline };
         Ok(Taken { work: Arc::clone(work), incoming, _place: place })
     }

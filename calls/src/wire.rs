@@ -2,6 +2,8 @@
 //!
 //! These texts reach other programs and must stay as they are.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +20,9 @@ pub(crate) const DEADLINE: &str = "CALL_DEADLINE";
 pub(crate) const STATUS: &str = "CALL_STATUS";
 /// Largest body of an answer, as brokers allow by default.
 pub(crate) const MAX_ANSWER: usize = 4 << 20;
+
+/// No deadline is farther away.
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 const OK: &str = "ok";
 const FAULT: &str = "fault";

@@ -322,3 +322,6 @@ fn tags(topic: &str, expression: &str) -> Result<Vec<String>, BuildError> {
     }
     Ok(tags)
 }
+
+#[cfg(test)]
+mod tests;
