@@ -55,6 +55,15 @@ pub(crate) struct Subscription {
     pub expression: String,
     /// Tags wanted; empty: all, or the broker alone filters.
     pub tags: Vec<String>,
+    /// What this member takes of it, said with each pull.
+    pub part: Option<Part>,
+}
+
+/// What one member of a broadcasting group takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub expression: String,
+    pub tags: Vec<String>,
 }
 
 /// Everything that can be set.
@@ -62,7 +71,9 @@ pub(crate) struct Subscription {
 pub(crate) struct Config {
     pub nameservers: Vec<String>,
     pub group: String,
+    pub instance: Option<String>,
     pub subscriptions: Vec<(String, &'static str, String)>,
+    pub part: Option<String>,
     pub mode: Mode,
     pub start: StartFrom,
     pub assign: Arc<dyn Assign>,
@@ -92,7 +103,9 @@ impl Default for Config {
         Self {
             nameservers: Vec::new(),
             group: String::new(),
+            instance: None,
             subscriptions: Vec::new(),
+            part: None,
             mode: Mode::Clustering,
             start: StartFrom::default(),
             assign: Arc::new(Average),
@@ -188,6 +201,22 @@ impl ConsumerBuilder {
     #[must_use]
     pub fn broadcasting(mut self, directory: Option<PathBuf>) -> Self {
         self.config.mode = Mode::Broadcasting(directory);
+        self
+    }
+
+    /// Of the messages that the group subscribes to by tags, this member takes those with certain tags (`TagA || TagB`) alone;
+    /// each member may take others. Only for broadcasting groups: in a shared queue nobody would see the rest.
+    #[must_use]
+    pub fn only_tags(mut self, tags: impl Into<String>) -> Self {
+        self.config.part = Some(tags.into());
+        self
+    }
+
+    /// Brokers know this consumer as `ip@instance`; by default the instance is random. No two members of a group may have the
+    /// same.
+    #[must_use]
+    pub fn instance(mut self, instance: impl Into<String>) -> Self {
+        self.config.instance = Some(instance.into());
         self
     }
 

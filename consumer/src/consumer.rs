@@ -20,7 +20,7 @@ use orbitmq_common::route::links::Links;
 use tokio::sync::Semaphore;
 
 use crate::broadcast::LocalOffsets;
-use crate::config::{Config, ConsumerBuilder, Mode, Subscription};
+use crate::config::{Config, ConsumerBuilder, Mode, Part, Subscription};
 use crate::core::Core;
 use crate::deliver::{self, Delivery};
 use crate::error::BuildError;
@@ -70,7 +70,11 @@ impl Consumer {
         let client = Client::with_handler(config.client.clone(), Arc::<Notices>::clone(&notices));
         let links = Arc::new(Links::new(Arc::new(client)));
         let finder = RouteFinder::new(Arc::clone(&links), config.nameservers.clone(), config.finder.clone())?;
-        let client_id = identity::client_id(identity::own_address(&config.nameservers).await);
+        let own = identity::own_address(&config.nameservers).await;
+        let client_id = match &config.instance {
+            Some(instance) => format!("{own}@{instance}"),
+            None => identity::client_id(own),
+        };
         let rebalance = Arc::clone(&notices.rebalance);
         let core = Arc::new(Core::new(config, subscriptions, client_id, links, finder, local, rebalance));
         drop(notices.core.set(Arc::downgrade(&core)));
@@ -280,7 +284,8 @@ fn subscriptions(config: &Config) -> Result<Vec<Subscription>, BuildError> {
             Vec::new()
         };
         let expression = if expression.trim().is_empty() { "*".to_owned() } else { expression.clone() };
-        let subscription = Subscription { topic: topic.as_str().into(), kind, expression, tags };
+        let part = part(config, topic, kind)?;
+        let subscription = Subscription { topic: topic.as_str().into(), kind, expression, tags, part };
         subscriptions.retain(|known| known.topic != subscription.topic);
         subscriptions.push(subscription);
     }
@@ -289,9 +294,19 @@ fn subscriptions(config: &Config) -> Result<Vec<Subscription>, BuildError> {
     }
     if !matches!(config.mode, Mode::Broadcasting(_)) {
         let topic = name::retry_topic(&config.group).into();
-        subscriptions.push(Subscription { topic, kind: "TAG", expression: "*".to_owned(), tags: Vec::new() });
+        let expression = "*".to_owned();
+        subscriptions.push(Subscription { topic, kind: "TAG", expression, tags: Vec::new(), part: None });
     }
     Ok(subscriptions)
+}
+
+/// What this member alone takes of a topic.
+fn part(config: &Config, topic: &str, kind: &str) -> Result<Option<Part>, BuildError> {
+    let Some(expression) = &config.part else { return Ok(None) };
+    if !matches!(config.mode, Mode::Broadcasting(_)) || kind != "TAG" {
+        return Err(BuildError::Part);
+    }
+    Ok(Some(Part { expression: expression.clone(), tags: tags(topic, expression)? }))
 }
 
 /// The tags of `TagA || TagB`; none for `*`.
@@ -307,3 +322,6 @@ fn tags(topic: &str, expression: &str) -> Result<Vec<String>, BuildError> {
     }
     Ok(tags)
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,9 @@ pub enum BuildError {
         /// The filter.
         expression: String,
     },
+    /// A member wants a part of what its group has, where that cannot be.
+    #[error("only_tags is for broadcasting groups that subscribe by tags: elsewhere nobody would see the rest")]
+    Part,
     /// An SQL92 condition cannot be read.
     #[error("the condition of topic '{topic}' is not valid, {cause}")]
     Condition {

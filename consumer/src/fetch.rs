@@ -151,18 +151,21 @@ async fn fetch_once(
 }
 
 fn question<'a>(core: &'a Core, queue: &'a Assigned, from: i64, count: i32) -> PullRequest<'a> {
+    let subscription = core.subscription(&queue.topic);
+    let part = subscription.and_then(|subscription| subscription.part.as_ref());
+    let flag = if part.is_some() { pull::SUSPEND | pull::SUBSCRIPTION } else { pull::SUSPEND };
     PullRequest {
         consumer_group: core.config.group.as_str().into(),
         topic: queue.topic.as_ref().into(),
         queue_id: queue.queue.id,
         queue_offset: from,
         max_msg_nums: count,
-        sys_flag: pull::SUSPEND.cast_signed(),
+        sys_flag: flag.cast_signed(),
         commit_offset: 0,
         suspend_timeout_millis: i64::try_from(core.config.suspend.as_millis()).unwrap_or(i64::MAX),
-        subscription: None,
+        subscription: part.map(|part| part.expression.as_str().into()),
         sub_version: core.version,
-        expression_type: core.subscription(&queue.topic).map(|subscription| subscription.kind.into()),
+        expression_type: subscription.map(|subscription| subscription.kind.into()),
         max_msg_bytes: None,
         request_source: None,
         broker_name: Some(queue.queue.broker.as_ref().into()),
@@ -256,8 +259,10 @@ async fn bury(core: &Core, queue: &Assigned, id: String, topic: String, why: &st
 
 /// The broker filters by hash; two tags may have one.
 fn wants(subscription: Option<&Subscription>, message: &StoredMessage) -> bool {
+    let has_one_of =
+        |tags: &[String]| tags.is_empty() || message.tag().is_some_and(|tag| tags.iter().any(|one| one == tag));
     subscription.is_none_or(|subscription| {
-        subscription.tags.is_empty() || message.tag().is_some_and(|tag| subscription.tags.iter().any(|one| one == tag))
+        has_one_of(&subscription.tags) && subscription.part.as_ref().is_none_or(|part| has_one_of(&part.tags))
     })
 }
 
