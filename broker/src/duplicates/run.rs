@@ -58,7 +58,7 @@ async fn read(broker: &Arc<Broker>) {
         }
     });
     if let Err(error) = done.await {
-        tracing::error!(%error, "what topics have to remember could not be read: they take no messages until a restart");
+        tracing::error!(%error, "what topics have to remember could not be read; until it is, they take no messages");
     }
     broker.duplicates.settle();
 }
