@@ -202,6 +202,8 @@ fn write_duplicates(broker: &Broker, out: &mut String) {
     };
     let help = "Messages sent again to a topic that drops duplicates.";
     labelled("counter", "topic_duplicates_dropped_total", help, |topic| topic.dropped);
+    let help = "Messages forgotten within the window, for more came than the topic remembers.";
+    labelled("counter", "topic_duplicates_forgotten_early_total", help, |topic| topic.forgotten);
     labelled("gauge", "topic_duplicates_known", "Messages that the topic remembers.", |topic| topic.known as u64);
 }
 

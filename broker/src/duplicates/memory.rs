@@ -37,6 +37,8 @@ pub struct Memory {
     topic: String,
     state: Mutex<State>,
     dropped: AtomicU64,
+    /// Messages forgotten before they were too old.
+    forgotten: AtomicU64,
 }
 
 enum State {
@@ -50,7 +52,12 @@ enum State {
 impl Memory {
     /// Of a topic; to be read from the log.
     pub fn new(topic: &str, bounds: Dedup) -> Self {
-        Self { topic: topic.to_owned(), state: Mutex::new(State::Unread(bounds)), dropped: AtomicU64::new(0) }
+        Self {
+            topic: topic.to_owned(),
+            state: Mutex::new(State::Unread(bounds)),
+            dropped: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
+        }
     }
 
     /// Sets the bounds. With others than before it has to be read anew: a longer window was forgotten already.
@@ -105,7 +112,7 @@ impl Memory {
         }
         let appended = append()?;
         let sent = Sent::new(&appended, queue);
-        window.insert(print, appended.store_timestamp, sent.place);
+        self.note(window, print, &appended, sent.place);
         Ok(sent)
     }
 
@@ -126,7 +133,7 @@ impl Memory {
         let appended = if batch.new.is_empty() { Vec::new() } else { append(&batch.new)? };
         for (print, appended) in batch.prints.iter().zip(&appended) {
             if let Some(print) = print {
-                window.insert(*print, appended.store_timestamp, First::new(appended, queue));
+                self.note(window, *print, appended, First::new(appended, queue));
             }
         }
         // The store gives a place to each record that it takes, so each message has one.
@@ -137,6 +144,17 @@ impl Memory {
         let sent: Vec<Sent> = batch.sources.iter().filter_map(place).collect();
         self.count_dropped(sent.iter().filter(|sent| sent.again).count());
         Ok(sent)
+    }
+
+    fn note(&self, window: &mut Window, print: Print, appended: &Appended, place: First) {
+        let pushed_out = window.insert(print, appended.store_timestamp, place);
+        if pushed_out && self.forgotten.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                topic = self.topic,
+                count = window.bounds().count,
+                "more messages come within the window than are known: the oldest is forgotten early (orbitmq.dedup.count)"
+            );
+        }
     }
 
     fn count_dropped(&self, count: usize) {
@@ -151,6 +169,11 @@ impl Memory {
     /// Messages dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Messages forgotten before they were too old, because more came than are to be known.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Relaxed)
     }
 
     /// Messages that it remembers, and the memory that they take.

@@ -53,6 +53,8 @@ pub struct Figures {
     pub topic: String,
     /// Messages dropped since the start.
     pub dropped: u64,
+    /// Messages forgotten before they were too old.
+    pub forgotten: u64,
     /// Messages that it remembers.
     pub known: usize,
     /// Memory that they take, bytes.
@@ -152,7 +154,8 @@ impl Duplicates {
             .iter()
             .map(|(topic, memory)| {
                 let (known, bytes) = memory.size();
-                Figures { topic: topic.clone(), dropped: memory.dropped(), known, bytes }
+                let (dropped, forgotten) = (memory.dropped(), memory.forgotten());
+                Figures { topic: topic.clone(), dropped, forgotten, known, bytes }
             })
             .collect();
         figures.sort_unstable_by(|a, b| a.topic.cmp(&b.topic));

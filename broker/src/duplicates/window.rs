@@ -93,15 +93,17 @@ impl Window {
     }
 
     /// A message was stored, behind all others, at a time in ms. If its key is known it was forgotten in between, or the topic took
-    /// duplicates then: the newer place counts, and the older one waits without a number for its end.
-    pub fn insert(&mut self, print: Print, time: i64, first: First) {
+    /// duplicates then: the newer place counts, and the older one waits without a number for its end. Returns whether another had to
+    /// be forgotten for it.
+    pub fn insert(&mut self, print: Print, time: i64, first: First) -> bool {
         let known = self.numbers.find_entry(print.hash(), |number| {
             at(&self.entries, self.base, *number).is_some_and(|entry| entry.print == print)
         });
         if let Ok(known) = known {
             known.remove();
         }
-        while self.entries.len() >= self.bounds.count.max(1) {
+        let is_full = self.entries.len() >= self.bounds.count.max(1);
+        if is_full {
             self.forget_oldest();
         }
         let number = self.base.wrapping_add(u32::try_from(self.entries.len()).unwrap_or(0));
@@ -110,6 +112,7 @@ impl Window {
         self.numbers.insert_unique(print.hash(), number, |number| {
             at(entries, base, *number).map_or(0, |entry| entry.print.hash())
         });
+        is_full
     }
 
     /// Forgets what is too old, and gives back memory of which most is not needed.

@@ -24,7 +24,7 @@ pub struct Arguments {
     /// Know a message for so long after it was stored: 1s to 7d, such as 10m.
     #[arg(long, value_name = "DURATION", value_parser = parse_window)]
     window: Option<String>,
-    /// Know at most so many messages at each broker, the newest (100000 if never set).
+    /// Know at most so many messages at each broker, the newest (1000000 if never set).
     #[arg(long, value_name = "N", value_parser = parse_count)]
     count: Option<String>,
     /// Store duplicates again.
@@ -143,7 +143,7 @@ mod tests {
     fn a_row_tells_what_holds() {
         let attributes = BTreeMap::from([(dedup::WINDOW.to_owned(), "10m".to_owned())]);
         let found = row("a".to_owned(), "T", &attributes).unwrap();
-        assert_eq!((found.drops_duplicates, found.window_ms, found.count), (true, Some(600_000), Some(100_000)));
+        assert_eq!((found.drops_duplicates, found.window_ms, found.count), (true, Some(600_000), Some(1_000_000)));
         assert!(!row("a".to_owned(), "T", &BTreeMap::new()).unwrap().drops_duplicates);
     }
 }

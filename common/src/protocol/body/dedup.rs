@@ -16,8 +16,8 @@ pub const COUNT: &str = "orbitmq.dedup.count";
 pub const PREFIX: &str = "orbitmq.";
 
 /// Messages remembered where the topic does not say how many.
-pub const DEFAULT_COUNT: usize = 100_000;
-/// More are never remembered for one topic: some 800 MB of memory.
+pub const DEFAULT_COUNT: usize = 1_000_000;
+/// More are never remembered for one topic: some 1 GB of memory.
 pub const MAX_COUNT: usize = 10_000_000;
 /// Shortest window: a client's time for one try is of this order.
 pub const MIN_WINDOW: Duration = Duration::from_secs(1);
