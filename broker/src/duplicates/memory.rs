@@ -181,11 +181,9 @@ impl Memory {
         if let State::Read(window) = &*self.state.lock() { (window.count(), window.bytes()) } else { (0, 0) }
     }
 
-    /// Forgets what is too old.
-    pub fn expire(&self, now: i64) {
-        if let State::Read(window) = &mut *self.state.lock() {
-            window.expire(now);
-        }
+    /// Forgets some of what is too old; false: there is more.
+    pub fn expire(&self, now: i64) -> bool {
+        if let State::Read(window) = &mut *self.state.lock() { window.expire(now) } else { true }
     }
 }
 

@@ -144,7 +144,11 @@ impl Duplicates {
 
     /// Forgets what is too old, in topics that nobody sends to as well.
     fn expire(&self, now: i64) {
-        self.topics.read().values().for_each(|memory| memory.expire(now));
+        let memories: Vec<_> = self.topics.read().values().cloned().collect();
+        for memory in memories {
+            // Senders come in between.
+            while !memory.expire(now) {}
+        }
     }
 
     /// Each topic in numbers, by name.

@@ -42,7 +42,7 @@ pub fn windows(store: &Store, topics: &[(String, Dedup)], now: i64) -> HashMap<S
     if unreadable > 0 {
         tracing::warn!(unreadable, "messages that cannot be read are not known when they are sent again");
     }
-    windows.values_mut().for_each(|window| window.expire(now));
+    windows.values_mut().for_each(|window| while !window.expire(now) {});
     windows
 }
 

@@ -1,7 +1,7 @@
 //! What one topic remembers: keys of messages, and where the first of each was stored, in the order of the log.
 //!
 //! A key is kept as 128 bits of a hash that is drawn anew with each window: none is taken for another by accident or by design.
-//! An entry takes 48 bytes, and 7 to 14 of the table that finds it.
+//! An entry takes 48 bytes, and 6 to 12 of the table that finds it; both grow by doubling.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -37,6 +37,9 @@ impl First {
     }
 }
 
+/// Entries forgotten in one go for their age: a topic that was silent must not hold its next sender up.
+const EXPIRE: usize = 1_024;
+
 /// A key's fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Print(u128);
@@ -65,13 +68,15 @@ pub struct Window {
     /// Number of the first entry; numbers begin again behind 2^32.
     base: u32,
     numbers: HashTable<u32>,
+    /// What was stored before that time is not known, ms since the epoch.
+    oldest: i64,
 }
 
 impl Window {
     /// Remembers nothing yet.
     pub fn new(bounds: Dedup) -> Self {
         let hashers = [RandomState::new(), RandomState::new()];
-        Self { bounds, hashers, entries: VecDeque::new(), base: 0, numbers: HashTable::new() }
+        Self { bounds, hashers, entries: VecDeque::new(), base: 0, numbers: HashTable::new(), oldest: i64::MIN }
     }
 
     /// Time and number that bound it.
@@ -89,12 +94,12 @@ impl Window {
     pub fn get(&self, print: Print) -> Option<First> {
         let entry = |number: &u32| at(&self.entries, self.base, *number).filter(|entry| entry.print == print);
         let number = self.numbers.find(print.hash(), |number| entry(number).is_some())?;
-        entry(number).map(|entry| entry.first)
+        entry(number).filter(|entry| entry.time >= self.oldest).map(|entry| entry.first)
     }
 
     /// A message was stored, behind all others, at a time in ms. If its key is known it was forgotten in between, or the topic took
     /// duplicates then: the newer place counts, and the older one waits without a number for its end. Returns whether another had to
-    /// be forgotten for it.
+    /// be forgotten before its time.
     pub fn insert(&mut self, print: Print, time: i64, first: First) -> bool {
         let known = self.numbers.find_entry(print.hash(), |number| {
             at(&self.entries, self.base, *number).is_some_and(|entry| entry.print == print)
@@ -103,6 +108,7 @@ impl Window {
             known.remove();
         }
         let is_full = self.entries.len() >= self.bounds.count.max(1);
+        let is_early = is_full && self.entries.front().is_some_and(|entry| entry.time >= self.oldest);
         if is_full {
             self.forget_oldest();
         }
@@ -112,16 +118,25 @@ impl Window {
         self.numbers.insert_unique(print.hash(), number, |number| {
             at(entries, base, *number).map_or(0, |entry| entry.print.hash())
         });
-        is_full
+        is_early
     }
 
-    /// Forgets what is too old, and gives back memory of which most is not needed.
-    pub fn expire(&mut self, now: i64) {
+    /// What is too old is not known from now on. Takes some of it out; false: there is more.
+    pub fn expire(&mut self, now: i64) -> bool {
         let window = i64::try_from(self.bounds.window.as_millis()).unwrap_or(i64::MAX);
-        let oldest = now.saturating_sub(window);
-        while self.entries.front().is_some_and(|entry| entry.time < oldest) {
+        self.oldest = now.saturating_sub(window);
+        for _ in 0..EXPIRE {
+            if self.entries.front().is_none_or(|entry| entry.time >= self.oldest) {
+                self.give_back();
+                return true;
+            }
             self.forget_oldest();
         }
+        false
+    }
+
+    /// Gives back memory of which most is not needed.
+    fn give_back(&mut self) {
         let wanted = self.entries.len().saturating_mul(2).saturating_add(64);
         if self.entries.capacity() > wanted.saturating_mul(2) {
             self.entries.shrink_to(wanted);

@@ -46,8 +46,24 @@ fn memory_is_bounded_and_given_back() {
     }
     assert_eq!(window.count(), 1_000);
     assert!(window.bytes() < 1_000 * 120, "{}", window.bytes());
-    window.expire(100_000);
+    assert!(window.expire(100_000));
     assert!(window.bytes() < 300 * 120, "{}", window.bytes());
+}
+
+#[test]
+fn much_that_is_too_old_goes_bit_by_bit_and_is_not_known_meanwhile() {
+    let mut window = window(10_000);
+    for number in 0..5_000 {
+        let print = window.print(&number.to_string());
+        assert!(!window.insert(print, 1, place(number)));
+    }
+    let (print, newest) = (window.print("4999"), window.print("new"));
+    assert!(!window.expire(100_000) && window.count() > 0);
+    assert_eq!(window.get(print), None);
+    window.insert(newest, 100_000, place(5_000));
+    window.insert(print, 100_000, place(5_001));
+    while !window.expire(100_000) {}
+    assert_eq!((window.count(), window.get(print), window.get(newest)), (2, Some(place(5_001)), Some(place(5_000))));
 }
 
 #[derive(Debug, Clone)]
