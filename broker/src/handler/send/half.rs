@@ -15,8 +15,8 @@ use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::transaction::half::immunity;
 
-#[allow(clippy::too_many_arguments, reason = "what is known of the message by then")]
 /// Stores a half message; the queue and offset that are answered are those of the half message.
+#[allow(clippy::too_many_arguments, reason = "what is known of the message by then")]
 pub(super) fn store(
     broker: &Broker,
     peer: &Peer,
