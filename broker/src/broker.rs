@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::advertise::Advertised;
 use crate::config::Config;
+use crate::duplicates::Duplicates;
 use crate::filters::Filters;
 use crate::locks::Locks;
 use crate::members::Members;
@@ -66,6 +67,8 @@ pub struct Broker {
     pub transactions: Transactions,
     /// How often producers were asked about them.
     pub asked: Asked,
+    /// What topics remember that store nothing twice.
+    pub duplicates: Duplicates,
     /// Messages for a time of their own.
     pub timers: Arc<Timers>,
     /// Batches in hand of groups that pop in order.

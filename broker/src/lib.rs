@@ -8,6 +8,7 @@ pub mod conflict;
 pub mod daemon;
 pub mod delay;
 pub mod dispatch;
+pub mod duplicates;
 pub mod filters;
 pub mod handler;
 pub mod life;

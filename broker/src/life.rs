@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::config::replication::{Acknowledge, RoleSetting};
 use crate::delay;
 use crate::dispatch::Dispatch;
+use crate::duplicates::{self, Duplicates};
 use crate::filters::Filters;
 use crate::locks::Locks;
 use crate::members::Members;
@@ -213,6 +214,7 @@ pub(crate) fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Res
         delay,
         transactions: Transactions::new(config.transactions.max_open),
         asked,
+        duplicates: Duplicates::default(),
         config,
         timers,
         orders,
@@ -259,7 +261,7 @@ async fn begin_role(broker: &Arc<Broker>, tasks: &TaskTracker) -> Result<(), Sta
     Ok(())
 }
 
-/// Delayed messages are delivered, and producers asked about half messages, by masters alone.
+/// Delayed messages are delivered, producers asked about half messages, and duplicates dropped by masters alone.
 fn work_as_master(broker: &Arc<Broker>, tasks: &TaskTracker) {
     let (broker, tasks_of_masters) = (Arc::clone(broker), tasks.clone());
     tasks.spawn(async move {
@@ -271,6 +273,7 @@ fn work_as_master(broker: &Arc<Broker>, tasks: &TaskTracker) {
         }
         delay::start(&broker, &tasks_of_masters);
         check::start(&broker, &tasks_of_masters);
+        duplicates::run::start(&broker, &tasks_of_masters);
     });
 }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
+use crate::duplicates::Figures;
 use crate::replica::role::Role;
 
 /// The broker, once it has recovered; none between two of its lives.
@@ -90,6 +91,7 @@ async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
         write_metrics(&broker, &mut text);
         write_timers(&broker, &mut text);
         write_pop(&broker, &mut text);
+        write_duplicates(&broker, &mut text);
         write_replication(&broker, &mut text);
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
@@ -180,6 +182,29 @@ fn write_timers(broker: &Broker, out: &mut String) {
     for (kind, name, help, value) in rows {
         figure(out, kind, name, help, value);
     }
+}
+
+/// Messages that were sent again and dropped, and what is remembered for it.
+fn write_duplicates(broker: &Broker, out: &mut String) {
+    let topics = broker.duplicates.figures();
+    let dropped = broker.duplicates.dropped();
+    let bytes: usize = topics.iter().map(|topic| topic.bytes).sum();
+    figure(out, "counter", "duplicates_dropped_total", "Messages sent again and not stored again.", dropped);
+    figure(out, "gauge", "duplicates_bytes", "Memory of the keys by which they are known.", bytes);
+    if topics.is_empty() {
+        return;
+    }
+    let mut labelled = |kind: &str, name: &str, help: &str, value: fn(&Figures) -> u64| {
+        let _ = writeln!(out, "# HELP orbitmq_{name} {help}\n# TYPE orbitmq_{name} {kind}");
+        for topic in &topics {
+            let _ = writeln!(out, "orbitmq_{name}{{topic=\"{}\"}} {}", topic.topic, value(topic));
+        }
+    };
+    let help = "Messages sent again to a topic that drops duplicates.";
+    labelled("counter", "topic_duplicates_dropped_total", help, |topic| topic.dropped);
+    let help = "Messages forgotten within the window, for more came than the topic remembers.";
+    labelled("counter", "topic_duplicates_forgotten_early_total", help, |topic| topic.forgotten);
+    labelled("gauge", "topic_duplicates_known", "Messages that the topic remembers.", |topic| topic.known as u64);
 }
 
 /// What is popped and not acknowledged.

@@ -1,11 +1,13 @@
 //! The one place where errors become codes and remarks of the wire.
 
 use orbitmq_common::name::NameError;
+use orbitmq_common::protocol::body::dedup::DedupError;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::fields::FieldError;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::relaxed::BodyError;
 
+use crate::duplicates::memory::NotRead;
 use crate::meta::db::DbError;
 use crate::replica::metadata::settle::SettleError;
 use crate::store::error::{AppendError, Poisoned, ReadError};
@@ -61,6 +63,12 @@ impl From<FieldError> for Refusal {
 
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<DedupError> for Refusal {
+    fn from(error: DedupError) -> Self {
         Self::invalid(error.to_string())
     }
 }
@@ -128,6 +136,12 @@ impl From<AppendError> for Refusal {
         };
         let prefix = if code == response::SYSTEM_BUSY { "[REJECTREQUEST]" } else { "" };
         Self::new(code, format!("{prefix}{error}"))
+    }
+}
+
+impl From<NotRead> for Refusal {
+    fn from(error: NotRead) -> Self {
+        Self::new(response::SYSTEM_BUSY, format!("[REJECTREQUEST]{error}"))
     }
 }
 

@@ -246,12 +246,21 @@ impl Session {
     /// # Errors
     /// See [`Failure`].
     pub async fn create_topic(&self, topic: &str, queues: i32) -> Result<(), Failure> {
+        self.create_topic_with(topic, queues, "").await
+    }
+
+    /// Creates a topic with attributes: `+key=value,…`.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn create_topic_with(&self, topic: &str, queues: i32, attributes: &str) -> Result<(), Failure> {
         let header = CreateTopicRequest {
             topic: topic.into(),
             default_topic: name::DEFAULT_TOPIC.into(),
             read_queue_nums: queues,
             write_queue_nums: queues,
             perm: 6,
+            attributes: Some(attributes.into()),
             ..CreateTopicRequest::default()
         };
         self.call(request::UPDATE_AND_CREATE_TOPIC, |frame| frame.with_fields(&header)).await.map(drop)

@@ -16,12 +16,14 @@ use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::send::{SendRequest, SendRequestV2, SendResponse};
 
 use crate::broker::Broker;
+use crate::duplicates::memory::Sent;
+use crate::duplicates::window::First;
 use crate::handler::send::wishes::{Wishes, push, read_properties};
 use crate::refusal::Refusal;
-use crate::store::tail::Appended;
 use crate::timer::recall;
 
 mod half;
+mod once;
 mod wishes;
 
 /// Region named in answers; RocketMQ's default, for clients compare it with their own.
@@ -30,6 +32,15 @@ const MAX_PROPERTIES: usize = 32_767;
 
 /// Handles the request; see the module.
 pub fn call(broker: &Arc<Broker>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
+    if broker.duplicates.is_reading()
+        && let Some(topic) = once::unread(broker, &frame)
+    {
+        return once::later(broker, peer, frame, topic);
+    }
+    stored(broker, peer, frame)
+}
+
+fn stored(broker: &Arc<Broker>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
     let stored = match store(broker, peer, &frame) {
         Ok(stored) => stored,
         Err(refusal) => return Outcome::Answer(refusal.answer(&frame)),
@@ -44,6 +55,7 @@ pub fn call(broker: &Arc<Broker>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
         recall_handle: stored.recall_handle.map(Cow::Owned),
         ..SendResponse::default()
     });
+    let answer = if stored.again { answer.with_remark(once::REMARK) } else { answer };
     if !stored.wait {
         broker.store.nudge();
         return Outcome::Answer(answer);
@@ -70,6 +82,23 @@ struct Stored {
     end: u64,
     /// Whether the sender waits for durability.
     wait: bool,
+    /// Whether some of it had been stored before.
+    again: bool,
+}
+
+impl Stored {
+    fn single(broker: &Broker, sent: Sent, wishes: Wishes) -> Self {
+        Self {
+            ids: id::offset_id(broker.address, sent.place.physical),
+            unique_key: wishes.unique_key,
+            recall_handle: None,
+            queue: sent.place.queue,
+            offset: offset_of(&sent.place),
+            end: sent.place.end(),
+            wait: !wishes.no_wait,
+            again: sent.again,
+        }
+    }
 }
 
 fn store(broker: &Broker, peer: &Peer, frame: &Frame) -> Result<Stored, Refusal> {
@@ -213,7 +242,7 @@ fn store_single(
     push(&mut properties, property::CLUSTER, &broker.config.cluster);
     // Old clients return messages to their retry topic with the mark of a half message left on them.
     if wishes.half && (header.reconsume_times.unwrap_or(0) <= 0 || wishes.delay == 0) {
-        return half::store(broker, peer, frame, header, &place, properties, wishes);
+        return half::store(broker, peer, frame, header, config, &place, properties, wishes);
     }
     if place.delay > 0 || place.due.is_some() {
         push(&mut properties, property::REAL_TOPIC, &place.topic);
@@ -229,16 +258,10 @@ fn store_single(
         (place.topic.as_ref(), u32::try_from(place.queue).unwrap_or(0))
     };
     let record = record(broker, peer, header, topic, queue, header.flag, &frame.body, &properties);
-    let appended = broker.store.append(&record)?;
-    Ok(Stored {
-        ids: id::offset_id(broker.address, appended.physical_offset),
-        recall_handle: recall::handle(broker, &place.topic, place.due, wishes.unique_key.as_deref()),
-        unique_key: wishes.unique_key,
-        queue: place.queue,
-        offset: offset_of(&appended),
-        end: appended.end,
-        wait: !wishes.no_wait,
-    })
+    let sent = once::append(broker, config, &wishes, place.queue, || Ok(broker.store.append(&record)?))?;
+    let due = if sent.again { once::due_of_first(broker, place.due, sent.place) } else { place.due };
+    let recall_handle = recall::handle(broker, &place.topic, due, wishes.unique_key.as_deref());
+    Ok(Stored { recall_handle, ..Stored::single(broker, sent, wishes) })
 }
 
 fn store_batch(
@@ -264,7 +287,7 @@ fn store_batch(
         if wishes.half {
             return Err(illegal("a batch cannot hold half messages of transactions; send them one by one".to_owned()));
         }
-        parts.push((entry.flag, entry.body, properties));
+        parts.push((entry.flag, entry.body, properties, wishes));
     }
     if parts.is_empty() {
         return Err(illegal("the batch holds no message".to_owned()));
@@ -273,26 +296,26 @@ fn store_batch(
     let queue = u32::try_from(place.queue).unwrap_or(0);
     let records: Vec<NewRecord<'_>> = parts
         .iter()
-        .map(|(flag, body, properties)| record(broker, peer, header, &place.topic, queue, *flag, body, properties))
+        .map(|(flag, body, properties, _)| record(broker, peer, header, &place.topic, queue, *flag, body, properties))
         .collect();
-    let appended = broker.store.append_batch(&records)?;
-    let mut ids = String::with_capacity(appended.len() * 33);
-    for one in &appended {
+    let keys = parts.iter().map(|(.., wishes)| wishes.key());
+    let sent = once::append_batch(broker, config, keys, place.queue, &records)?;
+    let mut ids = String::with_capacity(sent.len() * 33);
+    for one in &sent {
         if !ids.is_empty() {
             ids.push(',');
         }
-        ids.push_str(&id::offset_id(broker.address, one.physical_offset));
+        ids.push_str(&id::offset_id(broker.address, one.place.physical));
     }
     let unique_key = property::get(outer, property::UNIQ_KEY).map(str::to_owned);
-    let (offset, end) = match (appended.first(), appended.last()) {
-        (Some(first), Some(last)) => (offset_of(first), last.end),
-        _ => (0, 0),
-    };
-    Ok(Stored { ids, unique_key, recall_handle: None, queue: place.queue, offset, end, wait })
+    let (queue, offset) = sent.first().map_or((place.queue, 0), |first| (first.place.queue, offset_of(&first.place)));
+    let end = sent.iter().map(|sent| sent.place.end()).max().unwrap_or(0);
+    let again = sent.iter().any(|sent| sent.again);
+    Ok(Stored { ids, unique_key, recall_handle: None, queue, offset, end, wait, again })
 }
 
-fn offset_of(appended: &Appended) -> i64 {
-    i64::try_from(appended.queue_offset).unwrap_or(i64::MAX)
+fn offset_of(place: &First) -> i64 {
+    i64::try_from(place.queue_offset).unwrap_or(i64::MAX)
 }
 
 #[allow(clippy::too_many_arguments, reason = "the parts of a record that differ between single and batch sends")]

@@ -157,6 +157,11 @@ impl Topics {
         TopicTable { data_version: self.version(), topic_config_table: topics, ..TopicTable::default() }
     }
 
+    /// What `wanted` makes of the topics, without those of which it makes nothing.
+    pub fn select<T>(&self, wanted: impl FnMut(&Arc<TopicConfig>) -> Option<T>) -> Vec<T> {
+        self.table.read().values().filter_map(wanted).collect()
+    }
+
     /// Names of all topics.
     #[must_use]
     pub fn names(&self) -> Vec<String> {

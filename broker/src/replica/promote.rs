@@ -33,7 +33,8 @@ pub struct Mastership {
 
 /// Makes this broker the master. Nothing may be copied from another master any more.
 ///
-/// Order: all of the log is durable and in the queues; the epoch is stored; queues go on where they ended; then messages are taken.
+/// Order: all of the log is durable and in the queues; the epoch is stored; queues go on where they ended; topics that drop duplicates
+/// are marked as to be read; then messages are taken.
 ///
 /// # Errors
 /// See [`PromoteError`]; the role stays what it was.
@@ -60,6 +61,7 @@ pub async fn promote(broker: &Arc<Broker>, mastership: Mastership) -> Result<(),
     store.built(end).await;
     broker.epochs.begin(mastership.epoch, end).await?;
     store.renumber();
+    broker.duplicates.heed(&broker.topics);
     broker.offsets.lead();
     broker.topics.set_state_version(i64::from(mastership.epoch));
     broker.in_sync.decided(&mastership.in_sync, broker.as_ref());

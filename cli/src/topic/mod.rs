@@ -1,6 +1,7 @@
 //! `orbitmq topic`: what topics there are, where their queues are, what is in them.
 
 pub mod change;
+mod dedup;
 mod list;
 mod show;
 
@@ -20,6 +21,8 @@ pub enum Command {
     Show(show::Topic),
     /// Create a topic, or change its queues and permission.
     Create(change::Create),
+    /// Have brokers drop what is sent to a topic twice, or show whether they do.
+    Dedup(dedup::Arguments),
     /// Delete a topic with its messages and every group's offsets in it.
     Delete(change::Delete),
     /// Show which broker holds how many of a topic's queues.
@@ -34,6 +37,7 @@ pub async fn run(command: Command, session: Session) -> Result<Report, Failure> 
         Command::List(arguments) => list::run(&arguments, &session).await,
         Command::Show(topic) => show::settings(&topic, &session).await,
         Command::Create(arguments) => change::create(&arguments, &session).await,
+        Command::Dedup(arguments) => dedup::run(&arguments, &session).await,
         Command::Delete(arguments) => change::delete(&arguments, &session).await,
         Command::Route(topic) => show::route(&topic, &session).await,
         Command::Stats(topic) => show::stats(&topic, &session).await,

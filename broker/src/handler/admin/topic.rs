@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use orbitmq_common::name;
 use orbitmq_common::net::connection::Outcome;
+use orbitmq_common::protocol::body::dedup::Dedup;
 use orbitmq_common::protocol::body::group::{GroupList, MessageQueue};
 use orbitmq_common::protocol::body::stats::{self, TopicOffset};
 use orbitmq_common::protocol::body::topic::{DataVersion, TopicConfig, TopicConfigList};
@@ -39,6 +40,7 @@ fn check(config: &TopicConfig) -> Result<(), Refusal> {
             config.perm
         )));
     }
+    Dedup::of(topic, &config.attributes)?;
     Ok(())
 }
 
@@ -63,21 +65,42 @@ pub fn create(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
 /// `+key=value` sets, `-key` removes; separated by commas.
 fn change_attributes(config: &mut TopicConfig, changes: &str) -> Result<(), Refusal> {
     for change in changes.split(',').map(str::trim).filter(|change| !change.is_empty()) {
-        if let Some(key) = change.strip_prefix('-') {
-            config.attributes.remove(key);
-        } else if let Some((key, value)) = change.strip_prefix('+').and_then(|pair| pair.split_once('=')) {
-            config.attributes.insert(key.to_owned(), value.to_owned());
-        } else {
+        let (key, value) = change.split_once('=').map_or((change, None), |(key, value)| (key, Some(value)));
+        change_attribute(&mut config.attributes, key, value)?;
+    }
+    Ok(())
+}
+
+fn change_attribute(attributes: &mut BTreeMap<String, String>, key: &str, value: Option<&str>) -> Result<(), Refusal> {
+    match (key.strip_prefix('+'), key.strip_prefix('-'), value) {
+        (Some(key), _, Some(value)) => drop(attributes.insert(key.to_owned(), value.to_owned())),
+        (_, Some(key), _) => drop(attributes.remove(key)),
+        _ => {
+            let change = value.map_or_else(|| key.to_owned(), |value| format!("{key}={value}"));
             return Err(Refusal::invalid(format!("attribute '{change}' is neither +key=value nor -key")));
         }
     }
     Ok(())
 }
 
-/// UPDATE_AND_CREATE_TOPIC_LIST (18): all or none.
+/// UPDATE_AND_CREATE_TOPIC_LIST (18): all or none. As with 17, attributes that are not named stay; here a name without a sign sets
+/// one, too.
 pub fn create_list(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
-    let list: TopicConfigList = relaxed::parse(&frame.body)?;
-    list.topic_config_list.iter().try_for_each(check)?;
+    let mut list: TopicConfigList = relaxed::parse(&frame.body)?;
+    for config in &mut list.topic_config_list {
+        let given = std::mem::take(&mut config.attributes);
+        if let Some(known) = broker.topics.get(&config.topic_name) {
+            config.attributes.clone_from(&known.attributes);
+        }
+        for (key, value) in given {
+            if key.starts_with(['+', '-']) {
+                change_attribute(&mut config.attributes, &key, Some(&value))?;
+            } else {
+                config.attributes.insert(key, value);
+            }
+        }
+        check(config)?;
+    }
     Ok(put(broker, list.topic_config_list, frame))
 }
 
@@ -92,6 +115,7 @@ fn put(broker: &Arc<Broker>, configs: Vec<TopicConfig>, frame: &Frame) -> Outcom
         );
         broker.topics.put(config);
     }
+    broker.duplicates.heed(&broker.topics);
     synced(broker, frame)
 }
 
@@ -122,6 +146,7 @@ pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let topics = with_retry_topics(broker, topic);
     for topic in &topics {
         broker.topics.remove(topic);
+        broker.duplicates.forget(topic);
         broker.offsets.remove_topic(topic);
         broker.orders.forget(Some(topic), None);
         broker.request_modes.forget(Some(topic), None);

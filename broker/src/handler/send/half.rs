@@ -1,25 +1,28 @@
 //! The first half of a transaction: stored where no consumer sees it, until its producer tells how it ends.
 
 use orbitmq_common::message::record::NewRecord;
-use orbitmq_common::message::{id, property, sysflag};
+use orbitmq_common::message::{property, sysflag};
 use orbitmq_common::name;
 use orbitmq_common::net::peer::Peer;
+use orbitmq_common::protocol::body::topic::TopicConfig;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::send::SendRequest;
 
 use super::wishes::{Wishes, push};
-use super::{Place, Stored, offset_of, record};
+use super::{Place, Stored, once, record};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::transaction::half::immunity;
 
 /// Stores a half message; the queue and offset that are answered are those of the half message.
+#[allow(clippy::too_many_arguments, reason = "what is known of the message by then")]
 pub(super) fn store(
     broker: &Broker,
     peer: &Peer,
     frame: &Frame,
     header: &SendRequest<'_>,
+    config: &TopicConfig,
     place: &Place<'_>,
     mut properties: String,
     wishes: Wishes,
@@ -42,14 +45,7 @@ pub(super) fn store(
     let wait = immunity(&properties).unwrap_or(ground.timeout);
     let record = record(broker, peer, header, name::HALF_TOPIC, 0, header.flag, &frame.body, &properties);
     let sys_flag = sysflag::with_transaction(record.sys_flag, sysflag::TRANSACTION_NONE);
-    let appended = broker.transactions.begin(ground, &NewRecord { sys_flag, ..record }, wait)?;
-    Ok(Stored {
-        ids: id::offset_id(broker.address, appended.physical_offset),
-        unique_key: wishes.unique_key,
-        recall_handle: None,
-        queue: place.queue,
-        offset: offset_of(&appended),
-        end: appended.end,
-        wait: !wishes.no_wait,
-    })
+    let begin = || Ok(broker.transactions.begin(ground, &NewRecord { sys_flag, ..record }, wait)?);
+    let sent = once::append(broker, config, &wishes, place.queue, begin)?;
+    Ok(Stored::single(broker, sent, wishes))
 }

@@ -20,6 +20,13 @@ pub(super) struct Wishes {
     pub(super) half: bool,
 }
 
+impl Wishes {
+    /// The key by which the message is known when it is sent again. An empty one tells nothing apart.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.unique_key.as_deref().filter(|key| !key.is_empty())
+    }
+}
+
 /// The properties to store, and what they ask for. What is never stored is left out, a missing unique key is added.
 pub(super) fn read_properties(broker: &Broker, given: &str) -> Result<(String, Wishes), Refusal> {
     let mut out = String::with_capacity(given.len() + 160);

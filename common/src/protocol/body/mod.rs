@@ -1,6 +1,7 @@
 //! Bodies, one file per family; JSON except where a file says otherwise. Output is compact; input is read with [`crate::protocol::relaxed`].
 
 pub mod controller;
+pub mod dedup;
 pub mod examine;
 pub mod group;
 pub mod heartbeat;
