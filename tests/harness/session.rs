@@ -252,6 +252,7 @@ impl Session {
             read_queue_nums: queues,
             write_queue_nums: queues,
             perm: 6,
+            topic_filter_type: Some("SINGLE_TAG".into()),
             ..CreateTopicRequest::default()
         };
         self.call(request::UPDATE_AND_CREATE_TOPIC, |frame| frame.with_fields(&header)).await.map(drop)
