@@ -107,11 +107,12 @@ struct Copies {
 }
 
 impl Copies {
-    fn has(&mut self, broker: &Broker, record: &RecordView<'_>, due: i64) -> bool {
+    /// Whether there is one of the next message, which was due then. `look` says whether it is found, `None` if it could not be.
+    fn has_next(&mut self, due: i64, look: impl FnOnce() -> Option<bool>) -> bool {
         if due > self.started || self.misses >= MISSES {
             return false;
         }
-        let found = was_delivered(broker, record);
+        let found = look();
         match found {
             Some(true) => self.misses = 0,
             Some(false) => self.misses += 1,
@@ -156,7 +157,7 @@ async fn deliver_due(broker: &Broker, level: u32, copies: &mut Copies) -> Result
             next = Next::At(due);
             break;
         }
-        if !copies.has(broker, &record, due) {
+        if !copies.has_next(due, || was_delivered(broker, &record)) {
             match deliver(broker, &record) {
                 Ok(stored) => end = Some(stored),
                 Err(error) => {
@@ -215,3 +216,6 @@ fn deliver(broker: &Broker, record: &RecordView<'_>) -> Result<u64, String> {
     let copy = record.copy_to(&topic, queue, broker.address, properties.as_str());
     broker.store.append(&copy).map(|appended| appended.end).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,9 @@ pub struct Plan {
     /// Messages one pop asks for, up to 32.
     #[arg(long, default_value_t = 1)]
     batch: i32,
+    /// Seconds for popping; what is missing then is not popped.
+    #[arg(long, default_value_t = 150)]
+    patience: u64,
     /// Bytes of a body.
     #[arg(long, default_value_t = 100)]
     body: usize,
@@ -105,13 +108,13 @@ fn messages(popped: &[Popped]) -> u64 {
 
 /// Pops from all queues at once until `wanted` messages came, or nothing comes for a while (0: a moment).
 async fn pop_all(servers: &Servers, plan: &Plan, wanted: u64) -> Vec<Popped> {
-    let came = Arc::new(AtomicU64::new(0));
+    let (came, end) = (Arc::new(AtomicU64::new(0)), Instant::now() + Duration::from_secs(plan.patience));
     let mut readers = JoinSet::new();
     for link in 0..4 {
         let session = Arc::new(servers.broker());
         for number in (link..QUEUES * READERS).step_by(4) {
             let (session, came, batch) = (Arc::clone(&session), Arc::clone(&came), plan.batch);
-            readers.spawn(pop_some(session, number % QUEUES, batch, came, wanted));
+            readers.spawn(pop_some(session, number % QUEUES, batch, came, wanted, end));
         }
     }
     let mut all = Vec::new();
@@ -121,7 +124,14 @@ async fn pop_all(servers: &Servers, plan: &Plan, wanted: u64) -> Vec<Popped> {
     all
 }
 
-async fn pop_some(session: Arc<Session>, queue: i32, batch: i32, came: Arc<AtomicU64>, wanted: u64) -> Vec<Popped> {
+async fn pop_some(
+    session: Arc<Session>,
+    queue: i32,
+    batch: i32,
+    came: Arc<AtomicU64>,
+    wanted: u64,
+    end: Instant,
+) -> Vec<Popped> {
     let patience = if wanted == 0 { Duration::from_secs(2) } else { PATIENCE };
     let (mut all, mut last, mut before) = (Vec::new(), Instant::now(), 0);
     loop {
@@ -129,7 +139,7 @@ async fn pop_some(session: Arc<Session>, queue: i32, batch: i32, came: Arc<Atomi
         if now != before {
             (last, before) = (Instant::now(), now);
         }
-        if wanted > 0 && now >= wanted || last.elapsed() > patience {
+        if wanted > 0 && now >= wanted || last.elapsed() > patience || Instant::now() > end {
             return all;
         }
         let some = pop(&session, queue, batch).await.unwrap_or_default();

@@ -59,7 +59,7 @@ pub async fn run(servers: &Servers, plan: &Plan) -> Figures {
     let rate = warm(servers, plan).await;
     servers.note_memory(&mut figures, "before", Daemon::Broker);
 
-    let lead = plan.lead.map_or_else(|| 8.0 + 1.5 * plan.count as f64 / rate, |lead| lead as f64);
+    let lead = plan.lead.map_or_else(|| 8.0 + 1.3 * plan.count as f64 / rate, |lead| lead as f64);
     #[expect(clippy::cast_possible_truncation, reason = "some seconds")]
     let first = now_ms() + (lead * 1000.0) as i64;
     let span = i64::try_from(plan.spread * 1000).unwrap();

@@ -30,10 +30,10 @@ pub struct Plan {
     #[arg(long, default_value_t = 4)]
     queues: i32,
     /// Seconds for making topics one by one; what is missing then is made by lists of 1,000.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 40)]
     patience: u64,
     /// Seconds for which both daemons are watched at rest.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 30)]
     rest: u64,
     /// Routes asked for.
     #[arg(long, default_value_t = 100_000)]
