@@ -40,7 +40,7 @@ pub struct Plan {
     #[arg(long, default_value_t = 1)]
     batch: i32,
     /// Seconds for popping; what is missing then is not popped.
-    #[arg(long, default_value_t = 150)]
+    #[arg(long, default_value_t = 120)]
     patience: u64,
     /// Bytes of a body.
     #[arg(long, default_value_t = 100)]
