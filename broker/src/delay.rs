@@ -2,7 +2,8 @@
 //!
 //! A delayed message lies in queue `level - 1` of the schedule topic, where it is due in the order in which it came. One task
 //! a level stores due messages again under their real topic and only then moves the level's progress. After a crash progress may lag
-//! behind what was stored; so before it delivers what was already due at its start, a level looks whether the copy is there.
+//! behind what was stored; so before it delivers what was already due at its start, a level looks whether the copy is there. Copies are
+//! stored in the order of their level, so that it looks no further once many in a row are not there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::store::search::KeySearch;
 
 /// Messages one round of a level reads at most.
 const ROUND: ReadLimit = ReadLimit { max_messages: 256, max_bytes: 4 << 20 };
+/// So many in a row have no copy: nor have those behind them. RocketMQ's broker can be told to store copies out of order, a few.
+const MISSES: u32 = 64;
 /// Pause after a delivery that failed.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -71,8 +74,9 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker) {
 
 async fn deliver_level(broker: &Broker, level: u32, started: i64) {
     let queue = level - 1;
+    let mut copies = Copies { started, misses: 0 };
     loop {
-        match deliver_due(broker, level, started).await {
+        match deliver_due(broker, level, &mut copies).await {
             Ok(Next::Now) => {}
             Ok(Next::At(due)) => {
                 let wait = u64::try_from(due - now_ms()).unwrap_or(0);
@@ -94,8 +98,32 @@ enum Next {
     Arrival(i64),
 }
 
+/// The copies that a crash may have left behind the progress of a level.
+struct Copies {
+    /// What is due later than this has none, ms since the epoch.
+    started: i64,
+    /// Messages in a row that had none.
+    misses: u32,
+}
+
+impl Copies {
+    /// Whether there is one of the next message, which was due then. `look` says whether it is found, `None` if it could not be.
+    fn has_next(&mut self, due: i64, look: impl FnOnce() -> Option<bool>) -> bool {
+        if due > self.started || self.misses >= MISSES {
+            return false;
+        }
+        let found = look();
+        match found {
+            Some(true) => self.misses = 0,
+            Some(false) => self.misses += 1,
+            None => {}
+        }
+        found == Some(true)
+    }
+}
+
 /// Delivers what is due and moves the level's progress once it is durable.
-async fn deliver_due(broker: &Broker, level: u32, started: i64) -> Result<Next, String> {
+async fn deliver_due(broker: &Broker, level: u32, copies: &mut Copies) -> Result<Next, String> {
     let offset = broker.delay.get(level);
     let mut dues = Vec::new();
     let read = broker.store.read(name::SCHEDULE_TOPIC, level - 1, offset, ROUND, &mut |due, _| {
@@ -129,7 +157,7 @@ async fn deliver_due(broker: &Broker, level: u32, started: i64) -> Result<Next, 
             next = Next::At(due);
             break;
         }
-        if due > started || !was_delivered(broker, &record) {
+        if !copies.has_next(due, || was_delivered(broker, &record)) {
             match deliver(broker, &record) {
                 Ok(stored) => end = Some(stored),
                 Err(error) => {
@@ -149,11 +177,12 @@ async fn deliver_due(broker: &Broker, level: u32, started: i64) -> Result<Next, 
     failed.map_or(Ok(next), Err)
 }
 
-/// Whether a crash has left the copy of this message behind: a record of its real topic with its unique key and age.
-fn was_delivered(broker: &Broker, record: &RecordView<'_>) -> bool {
+/// Whether a crash has left the copy of this message behind: a record of its real topic with its unique key and age. `None`: it has no
+/// key by which a copy could be found.
+fn was_delivered(broker: &Broker, record: &RecordView<'_>) -> Option<bool> {
     let real = property::get(record.properties, property::REAL_TOPIC);
     let key = property::get(record.properties, property::UNIQ_KEY);
-    let (Some(topic), Some(key)) = (real, key) else { return false };
+    let (topic, key) = (real?, key?);
     let found = broker.store.query(KeySearch {
         topic,
         key,
@@ -162,11 +191,12 @@ fn was_delivered(broker: &Broker, record: &RecordView<'_>) -> bool {
         end: i64::MAX,
         unique: true,
     });
-    found
-        .records
-        .iter()
-        .filter_map(|bytes| RecordView::parse(bytes).ok())
-        .any(|copy| copy.reconsume_times == record.reconsume_times && copy.physical_offset > record.physical_offset)
+    let mut copies = found.records.iter().filter_map(|bytes| RecordView::parse(bytes).ok());
+    Some(
+        copies.any(|copy| {
+            copy.reconsume_times == record.reconsume_times && copy.physical_offset > record.physical_offset
+        }),
+    )
 }
 
 /// Stores a due message under its real topic; returns its end in the log.
@@ -186,3 +216,6 @@ fn deliver(broker: &Broker, record: &RecordView<'_>) -> Result<u64, String> {
     let copy = record.copy_to(&topic, queue, broker.address, properties.as_str());
     broker.store.append(&copy).map(|appended| appended.end).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -261,6 +261,7 @@ impl Session {
             write_queue_nums: queues,
             perm: 6,
             attributes: Some(attributes.into()),
+            topic_filter_type: Some("SINGLE_TAG".into()),
             ..CreateTopicRequest::default()
         };
         self.call(request::UPDATE_AND_CREATE_TOPIC, |frame| frame.with_fields(&header)).await.map(drop)
