@@ -15,7 +15,7 @@ use orbitmq_common::protocol::relaxed;
 
 use crate::broker::Broker;
 use crate::refusal::Refusal;
-use crate::replica::metadata::settle;
+use crate::replica::metadata::settle::{self, SettleError};
 
 /// Queues one topic may have at one broker.
 const MAX_QUEUES: i32 = 65_536;
@@ -129,6 +129,10 @@ pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     }
     let (broker, answer, topic) = (Arc::clone(broker), frame.answer(response::SUCCESS), topic.to_owned());
     Ok(Outcome::later(async move {
+        // The store notes for good what it has deleted. An offset that a crash brought back would pass over what is sent next.
+        if let Err(error) = broker.db.sync().await {
+            return Refusal::from(SettleError::from(error)).answer(&answer);
+        }
         // Files are removed, which takes its time on a thread of its own.
         let deleting = Arc::clone(&broker);
         let deleted = tokio::task::spawn_blocking(move || {

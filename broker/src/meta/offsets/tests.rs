@@ -49,6 +49,29 @@ fn a_reset_that_nobody_followed_stands_after_a_new_start() {
 }
 
 #[test]
+fn a_commit_comes_before_a_reset_or_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let offsets = Offsets::load(Arc::new(Db::open(dir.path()).unwrap())).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                offsets.commit("T", "G", 0, 50);
+            }
+        });
+        for _ in 0..20_000 {
+            offsets.reset("T", "G", 0, 5);
+            std::hint::spin_loop();
+            let stands = offsets.get("T", "G", 0);
+            done.store(stands != Some(5), std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(stands, Some(5));
+            assert_eq!(offsets.take_reset("T", "G", 0), Some(5));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn what_a_slave_was_given_stands_against_older_offsets_of_the_master() {
     let dir = tempfile::tempdir().unwrap();
     let take = |offsets: &Offsets, offset: Option<i64>| {
