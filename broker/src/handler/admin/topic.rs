@@ -33,6 +33,11 @@ fn check(config: &TopicConfig) -> Result<(), Refusal> {
             )));
         }
     }
+    // A name server of RocketMQ's refuses every topic of a broker that has one of another kind.
+    if !matches!(config.topic_filter_type.as_str(), "SINGLE_TAG" | "MULTI_TAG") {
+        let kind = &config.topic_filter_type;
+        return Err(Refusal::invalid(format!("topicFilterType = '{kind}'; expected SINGLE_TAG or MULTI_TAG")));
+    }
     if !(0..=15).contains(&config.perm) {
         return Err(Refusal::invalid(format!(
             "perm = {}; it is the sum of 4 (read), 2 (write) and 1 (inherit)",
@@ -49,7 +54,8 @@ pub fn create(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     config.write_queue_nums = header.write_queue_nums;
     config.order = header.order;
     config.topic_sys_flag = header.topic_sys_flag.unwrap_or(0);
-    if let Some(filter) = header.topic_filter_type {
+    // The client in C++ would send the number of the kind as one byte; its only kind is 0, single tags.
+    if let Some(filter) = header.topic_filter_type.filter(|filter| !filter.trim_matches('\0').is_empty()) {
         config.topic_filter_type = filter.into_owned();
     }
     if let Some(known) = broker.topics.get(&config.topic_name) {
