@@ -250,6 +250,8 @@ impl Db {
             writer.join().unwrap_or_default();
         }
         drop(self.shared.opened.lock().take());
+        let ended = DbError { path: self.shared.path.clone(), cause: "abandoned".to_owned() };
+        self.shared.stored.send_modify(|state| *state = Err(ended));
     }
 }
 

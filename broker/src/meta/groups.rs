@@ -130,13 +130,20 @@ mod tests {
     fn a_group_that_is_made_by_itself_does_not_replace_an_administrators() {
         let dir = tempfile::tempdir().unwrap();
         let groups = Groups::load(Arc::new(Db::open(dir.path()).unwrap())).unwrap();
-        for number in 0..2_000 {
-            let name = format!("group-{number}");
-            std::thread::scope(|scope| {
-                scope.spawn(|| groups.find_or_create(&name, true));
-                groups.put(GroupConfig { retry_max_times: 3, ..GroupConfig::new(&name) });
+        let both = std::sync::Barrier::new(2);
+        let names: Vec<_> = (0..2_000).map(|number| format!("group-{number}")).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for name in &names {
+                    both.wait();
+                    groups.find_or_create(name, true);
+                }
             });
-            assert_eq!(groups.get(&name).unwrap().retry_max_times, 3);
-        }
+            for name in &names {
+                both.wait();
+                groups.put(GroupConfig { retry_max_times: 3, ..GroupConfig::new(name) });
+            }
+        });
+        assert!(names.iter().all(|name| groups.get(name).unwrap().retry_max_times == 3));
     }
 }

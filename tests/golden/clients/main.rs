@@ -1,4 +1,5 @@
-//! What the clients in Go and C++ put on the wire, and how they read our answers: facts of their sources, held against our daemons.
+//! What the clients in Go and C++ put on the wire, and how they and the Prometheus exporter read our answers: facts of their sources, held
+//! against our daemons.
 //!
 //! Go: apache/rocketmq-client-go at 2173d07 (v2); C++: apache/rocketmq-client-cpp at 7c8b7f8. Each test names the files whose
 //! behaviour it encodes.
@@ -19,4 +20,5 @@ mod go_consumers;
 mod go_producers;
 mod record;
 mod servers;
+mod tools;
 mod wire;

@@ -52,23 +52,26 @@ fn a_reset_that_nobody_followed_stands_after_a_new_start() {
 fn a_commit_comes_before_a_reset_or_after_it() {
     let dir = tempfile::tempdir().unwrap();
     let offsets = Offsets::load(Arc::new(Db::open(dir.path()).unwrap())).unwrap();
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let (both, mut lost) = (std::sync::Barrier::new(2), 0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                offsets.commit("T", "G", 0, 50);
+            for _ in 0..3_000 {
+                both.wait();
+                for _ in 0..20 {
+                    offsets.commit("T", "G", 0, 50);
+                }
+                both.wait();
             }
         });
-        for _ in 0..20_000 {
+        for _ in 0..3_000 {
+            both.wait();
             offsets.reset("T", "G", 0, 5);
-            std::hint::spin_loop();
-            let stands = offsets.get("T", "G", 0);
-            done.store(stands != Some(5), std::sync::atomic::Ordering::Relaxed);
-            assert_eq!(stands, Some(5));
-            assert_eq!(offsets.take_reset("T", "G", 0), Some(5));
+            both.wait();
+            lost += i32::from(offsets.get("T", "G", 0) != Some(5));
+            let _taken = offsets.take_reset("T", "G", 0);
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+    assert_eq!(lost, 0, "of 3000");
 }
 
 #[test]

@@ -62,6 +62,13 @@ impl Site {
         self.broker = open(self.dir.path()).await;
     }
 
+    /// Starts and is killed before it is anything.
+    pub async fn kill_at_start(&mut self) {
+        self.end();
+        self.broker = build(self.dir.path()).await;
+        self.kill().await;
+    }
+
     fn end(&self) {
         self.broker.db.abandon();
         self.broker.store.abandon();
@@ -69,11 +76,16 @@ impl Site {
 
     /// A clean stop; then `meanwhile`, and a new start.
     pub async fn restart(&mut self, meanwhile: impl FnOnce(&Path)) {
+        self.stop(meanwhile);
+        self.broker = open(self.dir.path()).await;
+    }
+
+    /// A clean stop; then `meanwhile`, with the directory of RocketMQ's files.
+    pub fn stop(&self, meanwhile: impl FnOnce(&Path)) {
         life::close_files(&self.broker);
         meanwhile(&self.dir.path().join("config"));
         let _ = std::fs::remove_dir_all(self.synced());
         copy(&self.metadata(), &self.synced());
-        self.broker = open(self.dir.path()).await;
     }
 
     /// Stores messages in a queue.
@@ -121,6 +133,14 @@ async fn settle(broker: &Broker) {
 }
 
 async fn open(dir: &Path) -> Arc<Broker> {
+    let broker = build(dir).await;
+    settle(&broker).await;
+    let epoch = broker.epochs.highest() + 1;
+    promote(&broker, Mastership { epoch, in_sync: Vec::new(), lease: (Instant::now(), None) }).await.unwrap();
+    broker
+}
+
+async fn build(dir: &Path) -> Arc<Broker> {
     let mut config = Config::local(dir, Vec::new());
     config.store.segment_size = 1 << 20;
     config.store.index = Some(IndexSize { slots: 1000, entries: 4000 });
@@ -129,19 +149,15 @@ async fn open(dir: &Path) -> Arc<Broker> {
     let sockets =
         Sockets { listener: listener(), ha_listener: listener(), fast_listener: None, address, ha_address: address };
     let end = Instant::now() + Duration::from_secs(20);
-    let broker = loop {
+    loop {
         let store = Arc::new(Store::open(config.store.clone()).unwrap());
         match life::build(config.clone(), &sockets, store) {
-            Ok(broker) => break Arc::new(broker),
+            Ok(broker) => return Arc::new(broker),
             // The one before may not have let go of its metadata yet.
             Err(error) => assert!(Instant::now() < end, "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
-    };
-    settle(&broker).await;
-    let epoch = broker.epochs.highest() + 1;
-    promote(&broker, Mastership { epoch, in_sync: Vec::new(), lease: (Instant::now(), None) }).await.unwrap();
-    broker
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
