@@ -21,7 +21,8 @@ async fn what_was_taken_over_from_rocketmq_is_there_whenever_the_next_kill_comes
     let text = serde_json::json!({ "offsetTable": { "T@G": offsets } }).to_string();
     site.stop(|config| std::fs::write(config.join("consumerOffset.json"), text).unwrap());
     site.kill_at_start().await;
-    assert_eq!(site.broker.offsets.snapshot().get("T@G"), Some(&offsets));
+    let taken = site.broker.offsets.snapshot().remove("T@G").unwrap_or_default();
+    assert!(taken == offsets, "{} of {}", taken.len(), offsets.len());
 }
 
 #[tokio::test]
