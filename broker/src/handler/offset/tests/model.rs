@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::code::{request as code, response};
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::admin::{
@@ -17,120 +18,11 @@ use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
 use proptest::prelude::*;
 
 use super::site::{Site, answer, request};
+use super::step::{GROUPS, How, Place, QUEUES, Step, TOPICS, To, step};
 use crate::handler::admin::{clone, group, progress, topic};
 use crate::handler::{offset, pull};
 use crate::meta::offsets::encode_key;
-
-const TOPICS: [&str; 2] = ["T", "U"];
-const GROUPS: [&str; 2] = ["G", "H"];
-/// Queues of each topic. Requests name one more.
-const QUEUES: i32 = 2;
-
-type Place = (&'static str, &'static str, i32);
-
-#[derive(Debug, Clone)]
-enum Step {
-    Send {
-        topic: usize,
-        queue: u32,
-        count: usize,
-    },
-    Commit {
-        place: Place,
-        offset: i64,
-        how: How,
-    },
-    Pull {
-        place: Place,
-        commit: Option<i64>,
-    },
-    Query {
-        place: Place,
-        zero: Option<bool>,
-    },
-    Reset {
-        place: Place,
-        all: bool,
-        to: To,
-        force: Option<bool>,
-    },
-    Clone {
-        from: usize,
-        to: usize,
-        topic: Option<usize>,
-    },
-    CreateTopic {
-        topic: usize,
-    },
-    DeleteTopic {
-        topic: usize,
-    },
-    CreateGroup {
-        group: usize,
-    },
-    DeleteGroup {
-        group: usize,
-        clean: Option<bool>,
-    },
-    /// Everything noted so far is written.
-    Write,
-    Sync,
-    Restart,
-    /// RocketMQ's broker has the directory for a time, and moves these offsets.
-    Foreign {
-        moved: Vec<(Place, i64)>,
-        killed: bool,
-    },
-    Kill,
-    CutPower,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
-    Oneway,
-    Answered,
-    /// The sender is gone before the answer.
-    Unheard,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum To {
-    Offset(i64),
-    Begin,
-    End,
-}
-
-fn place() -> impl Strategy<Value = Place> {
-    (0..TOPICS.len(), 0..GROUPS.len(), 0..=QUEUES)
-        .prop_map(|(topic, group, queue)| (TOPICS[topic], GROUPS[group], queue))
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let (one, value) = (0..2_usize, -1..30_i64);
-    let how = prop_oneof![3 => Just(How::Oneway), 3 => Just(How::Answered), 1 => Just(How::Unheard)];
-    let to = prop_oneof![(0..12_i64).prop_map(To::Offset), Just(To::Begin), Just(To::End)];
-    let flag = || prop::option::of(any::<bool>());
-    prop_oneof![
-        4 => (one.clone(), 0..2_u32, 1..4_usize).prop_map(|(topic, queue, count)| Step::Send { topic, queue, count }),
-        12 => (place(), value.clone(), how).prop_map(|(place, offset, how)| Step::Commit { place, offset, how }),
-        8 => (place(), prop::option::of(value.clone())).prop_map(|(place, commit)| Step::Pull { place, commit }),
-        4 => (place(), flag()).prop_map(|(place, zero)| Step::Query { place, zero }),
-        4 => (place(), any::<bool>(), to, flag()).prop_map(|(place, all, to, force)| Step::Reset { place, all, to, force }),
-        2 => (one.clone(), one.clone(), prop::option::of(one.clone()))
-            .prop_map(|(from, to, topic)| Step::Clone { from, to, topic }),
-        2 => one.clone().prop_map(|topic| Step::CreateTopic { topic }),
-        1 => one.clone().prop_map(|topic| Step::DeleteTopic { topic }),
-        1 => one.clone().prop_map(|group| Step::CreateGroup { group }),
-        1 => (one.clone(), flag()).prop_map(|(group, clean)| Step::DeleteGroup { group, clean }),
-        1 => Just(Step::Write),
-        1 => Just(Step::Sync),
-        1 => Just(Step::Restart),
-        1 => (prop::collection::vec((place(), 0..30_i64), 0..4), any::<bool>())
-            .prop_map(|(moved, killed)| Step::Foreign { moved, killed }),
-        2 => Just(Step::Kill),
-        1 => Just(Step::CutPower),
-    ]
-}
+use crate::refusal::Refusal;
 
 /// What is known of topics, groups and offsets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,6 +54,11 @@ impl State {
         self.offsets.retain(|place, _| !gone(place));
         self.resets.retain(|place| !gone(place));
     }
+}
+
+async fn administer(frame: &Frame, outcome: Result<Outcome, Refusal>) {
+    let answer = answer(frame, outcome).await.unwrap();
+    assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
 }
 
 struct World {
@@ -258,8 +155,9 @@ impl World {
         if how == How::Unheard {
             return drop(outcome);
         }
-        let answer = answer(&frame, outcome).await;
-        let Some(answer) = answer else { return assert!(how == How::Oneway && is_there && !held && offset >= 0) };
+        let Some(answer) = answer(&frame, outcome).await else {
+            return assert!(how == How::Oneway && is_there && !held && offset >= 0);
+        };
         let wanted = match () {
             () if !self.now.topics.contains(topic) => response::TOPIC_NOT_EXIST,
             () if !is_there || offset < 0 => response::INVALID_PARAMETER,
@@ -390,20 +288,15 @@ impl World {
             ..CreateTopicRequest::default()
         };
         let frame = request(code::UPDATE_AND_CREATE_TOPIC, &fields);
-        self.administer(&frame, topic::create(&self.site.broker, &frame)).await;
+        administer(&frame, topic::create(&self.site.broker, &frame)).await;
         self.now.topics.insert(TOPICS[topic]);
         self.synced().await;
-    }
-
-    async fn administer(&self, frame: &Frame, outcome: Result<super::super::Outcome, crate::refusal::Refusal>) {
-        let answer = answer(frame, outcome).await.unwrap();
-        assert_eq!(answer.code, response::SUCCESS, "{:?}", answer.remark);
     }
 
     async fn delete_topic(&mut self, topic: usize) {
         let topic = TOPICS[topic];
         let frame = request(code::DELETE_TOPIC_IN_BROKER, &TopicRequest { topic: topic.into() });
-        self.administer(&frame, topic::delete(&self.site.broker, &frame)).await;
+        administer(&frame, topic::delete(&self.site.broker, &frame)).await;
         self.now.topics.remove(topic);
         self.now.forget(|place| place.0 == topic);
         self.counts.retain(|(name, _), _| *name != topic);
@@ -414,7 +307,7 @@ impl World {
         let group = GROUPS[group];
         let fields = DeleteGroupRequest { group_name: group.into(), clean_offset: clean };
         let frame = request(code::DELETE_SUBSCRIPTIONGROUP, &fields);
-        self.administer(&frame, group::delete(&self.site.broker, &frame)).await;
+        administer(&frame, group::delete(&self.site.broker, &frame)).await;
         self.now.groups.remove(group);
         if clean == Some(true) {
             self.now.forget(|place| place.1 == group);
@@ -425,7 +318,7 @@ impl World {
     async fn create_group(&mut self, group: usize) {
         let body = serde_json::json!({ "groupName": GROUPS[group] }).to_string();
         let frame = request(code::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, &()).with_body(body);
-        self.administer(&frame, group::create(&self.site.broker, &frame)).await;
+        administer(&frame, group::create(&self.site.broker, &frame)).await;
         self.now.groups.insert(GROUPS[group]);
         self.synced().await;
     }
