@@ -2,6 +2,7 @@
 
 mod model;
 mod site;
+mod state;
 mod step;
 
 use std::collections::BTreeMap;

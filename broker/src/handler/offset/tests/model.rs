@@ -3,7 +3,7 @@
 //! After every step the broker has exactly what the model has. After a kill it has what it had at some moment, not before the
 //! last answer; after a power cut what it had when it synced last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use orbitmq_common::net::connection::Outcome;
@@ -18,43 +18,12 @@ use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
 use proptest::prelude::*;
 
 use super::site::{Site, answer, request};
+use super::state::State;
 use super::step::{GROUPS, How, Place, QUEUES, Step, TOPICS, To, step};
 use crate::handler::admin::{clone, group, progress, topic};
 use crate::handler::{offset, pull};
 use crate::meta::offsets::encode_key;
 use crate::refusal::Refusal;
-
-/// What is known of topics, groups and offsets.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct State {
-    topics: BTreeSet<&'static str>,
-    groups: BTreeSet<&'static str>,
-    offsets: BTreeMap<Place, i64>,
-    /// Offsets that an administrator set and the group has yet to follow.
-    resets: BTreeSet<Place>,
-}
-
-impl State {
-    fn has_queue(&self, (topic, _, queue): Place) -> bool {
-        self.topics.contains(topic) && queue < QUEUES
-    }
-
-    fn commit(&mut self, place: Place, offset: i64) {
-        if !self.resets.contains(&place) {
-            self.offsets.insert(place, offset);
-        }
-    }
-
-    fn reset(&mut self, place: Place, offset: i64) {
-        self.offsets.insert(place, offset);
-        self.resets.insert(place);
-    }
-
-    fn forget(&mut self, gone: impl Fn(&Place) -> bool) {
-        self.offsets.retain(|place, _| !gone(place));
-        self.resets.retain(|place| !gone(place));
-    }
-}
 
 async fn administer(frame: &Frame, outcome: Result<Outcome, Refusal>) {
     let answer = answer(frame, outcome).await.unwrap();
