@@ -313,7 +313,7 @@ fn expire_members(broker: &Arc<Broker>, tasks: &TaskTracker) {
     });
 }
 
-fn close_files(broker: &Broker) {
+pub(crate) fn close_files(broker: &Broker) {
     if let Err(error) = broker.store.close() {
         tracing::error!(%error, "the store was not closed cleanly; the next start recovers");
     }

@@ -70,7 +70,7 @@ pub fn update(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
         return Err(Refusal::invalid(format!("{} is not an offset", header.commit_offset)));
     }
     let answer = frame.answer(response::SUCCESS);
-    let Some(number) = broker.offsets.commit(topic, group, header.queue_id, header.commit_offset) else {
+    let Some(number) = commit(broker, topic, group, header.queue_id, header.commit_offset) else {
         let remark = "not stored: an administrator has just reset this offset, and the group has yet to follow";
         return Ok(Outcome::Answer(answer.with_remark(remark)));
     };
@@ -89,6 +89,16 @@ pub fn update(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
             Err(refusal) => refusal.answer(&answer),
         }
     }))
+}
+
+/// Stores an offset; a topic that is deleted meanwhile takes it along. See [`crate::meta::offsets::Offsets::commit`].
+pub(super) fn commit(broker: &Broker, topic: &str, group: &str, queue: i32, offset: i64) -> Option<u64> {
+    let number = broker.offsets.commit(topic, group, queue, offset);
+    // The deletion may have forgotten the topic's offsets just before this one came.
+    if broker.topics.get(topic).is_none() {
+        broker.offsets.remove_topic(topic);
+    }
+    number
 }
 
 fn queue_number(id: i32) -> Result<u32, Refusal> {
@@ -134,3 +144,6 @@ pub fn search(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let queue = queue_number(header.queue_id)?;
     Ok(offset_answer(frame, broker.store.offset_by_time(&header.topic, queue, header.timestamp, boundary)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
+use crate::handler::offset;
 use crate::refusal::Refusal;
 use crate::store::read::{Read, ReadLimit, ReadStatus};
 use crate::subscription::{Failures, Filter, FilterError};
@@ -111,7 +112,7 @@ fn check(broker: &Broker, frame: &Frame) -> Result<Checked, Refusal> {
         return Ok(Checked::Answer(moved(broker, frame, topic, queue, offset)));
     }
     if flag & pull::COMMIT_OFFSET != 0 && header.commit_offset >= 0 {
-        broker.offsets.commit(topic, group, header.queue_id, header.commit_offset);
+        offset::commit(broker, topic, group, header.queue_id, header.commit_offset);
     }
     let wanted_bytes = header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
     let suspend = flag & pull::SUSPEND != 0 && broker.tuned.long_polling();

@@ -236,6 +236,23 @@ impl Db {
             copy::close(&self.shared.path, opened);
         }
     }
+
+    /// Ends as the end of the process would: what is not written yet is lost.
+    #[cfg(test)]
+    pub fn abandon(&self) {
+        {
+            let mut pending = self.shared.pending.lock();
+            pending.changes.clear();
+            pending.stopping = true;
+            self.shared.wake.notify_one();
+        }
+        if let Some(writer) = self.writer.lock().take() {
+            writer.join().unwrap_or_default();
+        }
+        drop(self.shared.opened.lock().take());
+        let ended = DbError { path: self.shared.path.clone(), cause: "abandoned".to_owned() };
+        self.shared.stored.send_modify(|state| *state = Err(ended));
+    }
 }
 
 impl Drop for Db {

@@ -61,9 +61,19 @@ impl Groups {
         if known.is_some() || !may_create {
             return known;
         }
-        self.put(GroupConfig::new(group));
+        let config = Arc::new(GroupConfig::new(group));
+        {
+            let mut table = self.table.write();
+            // An administrator may have been faster.
+            if let Some(known) = table.get(group) {
+                return Some(Arc::clone(known));
+            }
+            table.insert(group.to_owned(), Arc::clone(&config));
+            self.db.put(Tree::Groups, group.as_bytes().to_vec(), serde_json::to_vec(&*config).unwrap_or_default());
+        }
+        self.version.bump();
         tracing::info!(group, "group created");
-        self.get(group)
+        Some(config)
     }
 
     /// Removes a group. Returns the number for [`Db::stored`], or `None` when there was none.
@@ -107,5 +117,33 @@ impl Kept for Groups {
                 tracing::error!(group = %String::from_utf8_lossy(key), %error, "settings of a group of the master's do not parse; skipped");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_group_that_is_made_by_itself_does_not_replace_an_administrators() {
+        let dir = tempfile::tempdir().unwrap();
+        let groups = Groups::load(Arc::new(Db::open(dir.path()).unwrap())).unwrap();
+        let both = std::sync::Barrier::new(2);
+        let names: Vec<_> = (0..2_000).map(|number| format!("group-{number}")).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for name in &names {
+                    both.wait();
+                    groups.find_or_create(name, true);
+                }
+            });
+            for name in &names {
+                both.wait();
+                groups.put(GroupConfig { retry_max_times: 3, ..GroupConfig::new(name) });
+            }
+        });
+        assert!(names.iter().all(|name| groups.get(name).unwrap().retry_max_times == 3));
     }
 }

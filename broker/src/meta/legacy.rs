@@ -46,6 +46,14 @@ struct DelayFile {
     offset_table: BTreeMap<u32, i64>,
 }
 
+/// Checksums of contents by file.
+struct Known {
+    /// Of what we wrote or took over before.
+    marks: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Of what is being taken over.
+    new: Vec<(&'static str, Vec<u8>)>,
+}
+
 /// The metadata that both brokers keep.
 pub struct Legacy<'a> {
     /// The store's directory; the files are in `config` below it.
@@ -78,69 +86,69 @@ impl Legacy<'_> {
     /// # Errors
     /// Our own metadata cannot be read. A file of RocketMQ's that does not parse is reported and skipped.
     pub fn import(&self) -> Result<(), DbError> {
-        let known: BTreeMap<Vec<u8>, Vec<u8>> = self.db.load(Tree::About)?.into_iter().collect();
-        if let Some(file) = self.read::<TopicTable>(&known, TOPICS) {
+        let mut known = Known { marks: self.db.load(Tree::About)?.into_iter().collect(), new: Vec::new() };
+        if let Some(file) = self.read::<TopicTable>(&mut known, TOPICS) {
             for (_, topic) in file.topic_config_table {
                 self.topics.put(topic);
             }
         }
-        if let Some(file) = self.read::<GroupTable>(&known, GROUPS) {
+        if let Some(file) = self.read::<GroupTable>(&mut known, GROUPS) {
             for (_, group) in file.subscription_group_table {
                 self.groups.put(group);
             }
         }
-        if let Some(file) = self.read::<OffsetFile>(&known, OFFSETS) {
+        if let Some(file) = self.read::<OffsetFile>(&mut known, OFFSETS) {
             for (key, queues) in file.offset_table {
                 let Some((topic, group)) = key.split_once('@') else { continue };
                 for (queue, offset) in queues {
-                    self.offsets.commit(topic, group, queue, offset);
+                    self.offsets.import(topic, group, queue, offset);
                 }
             }
         }
-        if let Some(file) = self.read::<DelayFile>(&known, DELAY) {
+        if let Some(file) = self.read::<DelayFile>(&mut known, DELAY) {
             for (level, offset) in file.offset_table {
                 self.delay.set(level, offset);
             }
         }
-        if let Some(mark) = self.unknown(&known, TIMERS).and_then(|content| Mark::of_rocketmq(&content)) {
+        if let Some(mark) = self.unknown(&mut known, TIMERS).and_then(|content| Mark::of_rocketmq(&content)) {
             self.marks.replace(mark);
         }
-        if let Some(file) = self.read::<OrderTable>(&known, ORDERS) {
+        if let Some(file) = self.read::<OrderTable>(&mut known, ORDERS) {
             self.orders.import(file);
         }
-        if let Some(file) = self.read::<RequestModeTable>(&known, REQUEST_MODES) {
+        if let Some(file) = self.read::<RequestModeTable>(&mut known, REQUEST_MODES) {
             for mode in file.message_request_mode_map.into_values().flat_map(BTreeMap::into_values) {
                 self.request_modes.put(mode);
             }
+        }
+        // Last: a crash before this has all of it read again.
+        for (file, mark) in known.new {
+            self.db.put(Tree::About, file.into(), mark);
         }
         Ok(())
     }
 
     /// Content of a file that we did not write ourselves, nor have taken over before.
-    fn unknown(&self, known: &BTreeMap<Vec<u8>, Vec<u8>>, file: &str) -> Option<Vec<u8>> {
+    fn unknown(&self, known: &mut Known, file: &'static str) -> Option<Vec<u8>> {
         let content = fs::read(self.path(file)).ok()?;
         let mark = crc32fast::hash(&content).to_be_bytes().to_vec();
-        (known.get(file.as_bytes()) != Some(&mark)).then(|| {
-            self.db.put(Tree::About, file.as_bytes().to_vec(), mark);
+        (known.marks.get(file.as_bytes()) != Some(&mark)).then(|| {
+            known.new.push((file, mark));
             content
         })
     }
 
-    fn read<T: DeserializeOwned>(&self, known: &BTreeMap<Vec<u8>, Vec<u8>>, file: &str) -> Option<T> {
+    fn read<T: DeserializeOwned>(&self, known: &mut Known, file: &'static str) -> Option<T> {
+        let content = self.unknown(known, file)?;
         let path = self.path(file);
-        let content = fs::read(&path).ok()?;
-        let mark = crc32fast::hash(&content).to_be_bytes().to_vec();
-        if known.get(file.as_bytes()) == Some(&mark) {
-            return None;
-        }
         match relaxed::parse(&content) {
             Ok(parsed) => {
                 tracing::info!(path = %path.display(), "took over what RocketMQ's broker had written");
-                self.db.put(Tree::About, file.as_bytes().to_vec(), mark);
                 Some(parsed)
             }
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "a file of RocketMQ's broker does not parse; its content is not taken over");
+                known.new.pop();
                 None
             }
         }

@@ -20,10 +20,12 @@ use crate::plant::{self, Plant};
 
 type Queues = BTreeMap<i32, i64>;
 type Groups = HashMap<String, Queues>;
+type Table = HashMap<String, Groups>;
+type Place<'a> = (&'a str, &'a str, i32);
 
 /// The offsets, by topic, group and queue.
 pub struct Offsets {
-    table: RwLock<HashMap<String, Groups>>,
+    table: RwLock<Table>,
     /// Offsets that an administrator set: the group's next pull is sent there, and until then its commits count for nothing.
     resets: Resets,
     taken: Taken,
@@ -63,13 +65,17 @@ pub fn decode_key(key: &[u8]) -> Option<(&str, &str, i32)> {
     Some((topic, rest.strip_suffix('\0')?, i32::from_be_bytes(*queue)))
 }
 
+fn find(table: &Table, (topic, group, queue): Place<'_>) -> Option<i64> {
+    table.get(topic)?.get(group)?.get(&queue).copied()
+}
+
 impl Offsets {
     /// Loads the offsets that were stored.
     ///
     /// # Errors
     /// The metadata cannot be read.
     pub fn load(db: Arc<Db>) -> Result<Self, DbError> {
-        let mut table: HashMap<String, Groups> = HashMap::new();
+        let mut table = Table::new();
         for (key, value) in db.load(Tree::Offsets)? {
             match (decode_key(&key), value.first_chunk::<8>()) {
                 (Some((topic, group, queue)), Some(offset)) => {
@@ -87,21 +93,31 @@ impl Offsets {
     /// The group's offset in a queue: the first message it has not consumed.
     #[must_use]
     pub fn get(&self, topic: &str, group: &str, queue: i32) -> Option<i64> {
-        self.table.read().get(topic)?.get(group)?.get(&queue).copied()
+        find(&self.table.read(), (topic, group, queue))
     }
 
     /// Stores an offset. The number is for [`Db::stored`]; `None`: an administrator has just set another one, which stands.
     pub fn commit(&self, topic: &str, group: &str, queue: i32, offset: i64) -> Option<u64> {
-        if self.is_reset(topic, group, queue) {
+        let key = encode_key(topic, group, queue);
+        let mut table = self.table.write();
+        if self.resets.holds(&key) {
             return None;
         }
-        Some(self.set(topic, group, queue, offset))
+        Some(self.set(&mut table, key, (topic, group, queue), offset))
+    }
+
+    /// Takes over an offset from a broker that knows of no resets: a group that it has moved has followed.
+    pub fn import(&self, topic: &str, group: &str, queue: i32, offset: i64) {
+        let key = encode_key(topic, group, queue);
+        let mut table = self.table.write();
+        if find(&table, (topic, group, queue)) != Some(offset) {
+            self.resets.take(&key);
+            self.set(&mut table, key, (topic, group, queue), offset);
+        }
     }
 
     /// The row is noted while the table is held, so that both see changes in the same order.
-    fn set(&self, topic: &str, group: &str, queue: i32, offset: i64) -> u64 {
-        let key = encode_key(topic, group, queue);
-        let mut table = self.table.write();
+    fn set(&self, table: &mut Table, key: Vec<u8>, (topic, group, queue): Place<'_>, offset: i64) -> u64 {
         let before = table.entry_ref(topic).or_default().entry_ref(group).or_default().insert(queue, offset);
         if self.taken.follows() && before != Some(offset) {
             self.taken.note(&key, before);
@@ -149,22 +165,21 @@ impl Offsets {
     /// The master's offset counts, not the one committed here, unless that has moved on meanwhile.
     pub fn give_up(&self, untold: &Untold, master: Option<i64>) {
         let mut table = self.table.write();
-        let (topic, group, queue) = (untold.topic.as_str(), untold.group.as_str(), untold.queue);
-        let here = table.get(topic).and_then(|groups| groups.get(group)?.get(&queue)).copied();
-        if here == Some(untold.offset) {
+        let place @ (topic, group, queue) = (untold.topic.as_str(), untold.group.as_str(), untold.queue);
+        if find(&table, place) == Some(untold.offset) {
             let key = encode_key(topic, group, queue);
             self.taken.forget(&key);
-            self.replace(&mut table, key, (topic, group, queue), master);
+            self.replace(&mut table, key, place, master);
         }
     }
 
-    fn replace(
-        &self,
-        table: &mut HashMap<String, Groups>,
-        key: Vec<u8>,
-        (topic, group, queue): (&str, &str, i32),
-        offset: Option<i64>,
-    ) {
+    /// The master's rows from now on have all that it was told.
+    pub fn settle_told(&self) {
+        let table = self.table.write();
+        self.taken.settle_told(|key| decode_key(key).and_then(|place| find(&table, place)));
+    }
+
+    fn replace(&self, table: &mut Table, key: Vec<u8>, (topic, group, queue): Place<'_>, offset: Option<i64>) {
         if let Some(offset) = offset {
             table.entry_ref(topic).or_default().entry_ref(group).or_default().insert(queue, offset);
             self.db.put(Tree::Offsets, key, offset.to_be_bytes().to_vec());
@@ -186,12 +201,11 @@ impl Offsets {
 
     /// Sets an offset by an administrator's will; the group's next pull is sent there.
     pub fn reset(&self, topic: &str, group: &str, queue: i32, offset: i64) -> u64 {
-        self.resets.set(encode_key(topic, group, queue), offset);
-        self.set(topic, group, queue, offset)
-    }
-
-    fn is_reset(&self, topic: &str, group: &str, queue: i32) -> bool {
-        !self.resets.is_empty() && self.resets.holds(&encode_key(topic, group, queue))
+        let key = encode_key(topic, group, queue);
+        // Held before the reset is there: a commit comes before both or after both.
+        let mut table = self.table.write();
+        self.resets.set(key.clone(), offset);
+        self.set(&mut table, key, (topic, group, queue), offset)
     }
 
     /// Where an administrator has sent the group; asked once, by its next pull.
@@ -272,7 +286,7 @@ impl Kept for Offsets {
         };
         let master = if plant::is(Plant::OffsetBack) { master.map(|offset| offset / 2) } else { master };
         let mut table = self.table.write();
-        let here = table.get(topic).and_then(|groups| groups.get(group)?.get(&queue)).copied();
+        let here = find(&table, (topic, group, queue));
         if !self.taken.stands(key, here, master) && here != master {
             self.replace(&mut table, key.to_vec(), (topic, group, queue), master);
         }

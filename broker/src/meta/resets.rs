@@ -33,7 +33,8 @@ impl Resets {
 
     /// Whether the group has yet to follow.
     pub fn holds(&self, key: &[u8]) -> bool {
-        self.table.read().contains_key(key)
+        let table = self.table.read();
+        !table.is_empty() && table.contains_key(key)
     }
 
     /// Notes where the group is to be sent.

@@ -60,9 +60,11 @@ impl Opened {
         found.ok_or_else(|| sled::Error::CollectionNotFound(wanted.name().into()))
     }
 
-    /// Writes rows; they survive the end of this process.
+    /// Writes rows; they survive the end of this process. What is noted about other rows comes last: whatever a crash leaves of
+    /// this, it is not a note without them.
     pub fn write(&self, changes: &Changes) -> sled::Result<()> {
-        for ((tree, key), change) in changes {
+        let (notes, rows): (Vec<_>, Vec<_>) = changes.iter().partition(|((tree, _), _)| *tree == Tree::About);
+        for ((tree, key), change) in rows.into_iter().chain(notes) {
             let tree = self.tree(*tree)?;
             match change {
                 Some(value) => tree.insert(key, value.as_ref())?,

@@ -18,7 +18,7 @@ use crate::meta::tree::Tree;
 /// An offset to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
-    /// The master's offset when the first commit replaced it here; `None`: it had none.
+    /// The master's offset as it was known when a commit replaced it here, or was told; `None`: it had none.
     base: Option<i64>,
     /// The offset that the master has accepted from here.
     told: Option<i64>,
@@ -94,10 +94,20 @@ impl Taken {
         }
     }
 
-    /// The master has accepted an offset; it comes back with the master's metadata.
+    /// The master has accepted an offset; it comes back with the master's metadata. If it is less there afterwards, it was set back.
     pub fn told(&self, key: &[u8], offset: i64) {
         if let Some(entry) = self.rows.lock().get_mut(key) {
-            entry.told = Some(offset);
+            *entry = Entry { base: Some(offset), told: Some(offset) };
+            self.db.put(Tree::Taken, key.to_vec(), offset.to_be_bytes().to_vec());
+        }
+    }
+
+    /// Forgets what the master has accepted, unless the offset `here` has moved on since.
+    pub fn settle_told(&self, here: impl Fn(&[u8]) -> Option<i64>) {
+        let mut rows = self.rows.lock();
+        let settled = rows.extract_if(|key, entry| entry.told.is_some() && entry.told == here(key));
+        for (key, _) in settled {
+            self.db.remove(Tree::Taken, key);
         }
     }
 

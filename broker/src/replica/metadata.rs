@@ -27,6 +27,7 @@ use self::apache::Copied;
 use crate::broker::Broker;
 use crate::meta::db::DbError;
 use crate::meta::kept::Kept;
+use crate::meta::tree::Tree;
 
 /// How long a request waits at the master for news.
 const WAIT: Duration = Duration::from_secs(1);
@@ -35,6 +36,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(1);
 /// Time between two looks at a master of RocketMQ's.
 const POLL: Duration = Duration::from_millis(500);
+/// Rows that are taken over without a pause for others.
+const AT_ONCE: usize = 256;
 /// Time to the next attempt after one that failed.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -71,7 +74,7 @@ enum FollowError {
     Fields(#[from] FieldError),
     #[error("what the master told cannot be stored here: {0}")]
     Db(#[from] DbError),
-    #[error("a thread that took over rows was broken off: {0}")]
+    #[error("a thread that read rows was broken off: {0}")]
     Broken(#[from] tokio::task::JoinError),
 }
 
@@ -201,25 +204,30 @@ fn take(broker: &Broker, tree: &str, key: &[u8], value: Option<&[u8]>) {
     }
 }
 
-/// Takes over a stretch of a tree: all rows of it, and nothing else.
+/// Takes over a stretch of a tree: all rows of it, and nothing else. Ends where it is dropped: a broker that becomes master takes
+/// over nothing more.
 async fn take_page(broker: &Arc<Broker>, page: Page) -> Result<(), FollowError> {
-    let Some(tree) = kept(broker).into_iter().map(Kept::tree).find(|tree| tree.name() == page.tree) else {
+    let Page { tree: name, from, to, rows, .. } = page;
+    let Some(tree) = kept(broker).into_iter().map(Kept::tree).find(|tree| tree.name() == name) else {
         return Ok(());
     };
     broker.db.stored(broker.db.newest()).await?;
-    let broker = Arc::clone(broker);
-    let taken = tokio::task::spawn_blocking(move || {
-        for key in broker.db.keys(tree, &page.from, page.to.as_deref())? {
-            if page.rows.binary_search_by(|(known, _)| known.as_ref().cmp(&key)).is_err() {
-                take(&broker, &page.tree, &key, None);
-            }
-        }
-        for (key, value) in &page.rows {
-            take(&broker, &page.tree, key, Some(value));
-        }
-        Ok(())
-    });
-    taken.await?
+    if tree == Tree::Offsets {
+        broker.offsets.settle_told();
+    }
+    let reading = Arc::clone(broker);
+    let known = tokio::task::spawn_blocking(move || reading.db.keys(tree, &from, to.as_deref())).await??;
+    let is_gone = |key: &Vec<u8>| rows.binary_search_by(|(known, _)| known.as_ref().cmp(key)).is_err();
+    let gone: Vec<_> = known.into_iter().filter(is_gone).collect();
+    for keys in gone.chunks(AT_ONCE) {
+        keys.iter().for_each(|key| take(broker, &name, key, None));
+        tokio::task::yield_now().await;
+    }
+    for rows in rows.chunks(AT_ONCE) {
+        rows.iter().for_each(|(key, value)| take(broker, &name, key, Some(value)));
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

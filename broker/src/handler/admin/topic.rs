@@ -16,7 +16,7 @@ use orbitmq_common::protocol::relaxed;
 
 use crate::broker::Broker;
 use crate::refusal::Refusal;
-use crate::replica::metadata::settle;
+use crate::replica::metadata::settle::{self, SettleError};
 
 /// Queues one topic may have at one broker.
 const MAX_QUEUES: i32 = 65_536;
@@ -33,6 +33,11 @@ fn check(config: &TopicConfig) -> Result<(), Refusal> {
                 "{which} = {queues}; a topic has 0 to {MAX_QUEUES} queues at a broker"
             )));
         }
+    }
+    // A name server of RocketMQ's refuses every topic of a broker that has one of another kind.
+    if !matches!(config.topic_filter_type.as_str(), "SINGLE_TAG" | "MULTI_TAG") {
+        let kind = &config.topic_filter_type;
+        return Err(Refusal::invalid(format!("topicFilterType = '{kind}'; expected SINGLE_TAG or MULTI_TAG")));
     }
     if !(0..=15).contains(&config.perm) {
         return Err(Refusal::invalid(format!(
@@ -51,7 +56,8 @@ pub fn create(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     config.write_queue_nums = header.write_queue_nums;
     config.order = header.order;
     config.topic_sys_flag = header.topic_sys_flag.unwrap_or(0);
-    if let Some(filter) = header.topic_filter_type {
+    // The client in C++ would send the number of the kind as one byte; its only kind is 0, single tags.
+    if let Some(filter) = header.topic_filter_type.filter(|filter| !filter.trim_matches('\0').is_empty()) {
         config.topic_filter_type = filter.into_owned();
     }
     if let Some(known) = broker.topics.get(&config.topic_name) {
@@ -154,6 +160,10 @@ pub fn delete(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     }
     let (broker, answer, topic) = (Arc::clone(broker), frame.answer(response::SUCCESS), topic.to_owned());
     Ok(Outcome::later(async move {
+        // The store notes for good what it has deleted. An offset that a crash brought back would pass over what is sent next.
+        if let Err(error) = broker.db.sync().await {
+            return Refusal::from(SettleError::from(error)).answer(&answer);
+        }
         // Files are removed, which takes its time on a thread of its own.
         let deleting = Arc::clone(&broker);
         let deleted = tokio::task::spawn_blocking(move || {

@@ -49,6 +49,32 @@ fn a_reset_that_nobody_followed_stands_after_a_new_start() {
 }
 
 #[test]
+fn a_commit_comes_before_a_reset_or_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let offsets = Offsets::load(Arc::new(Db::open(dir.path()).unwrap())).unwrap();
+    let (both, mut lost) = (std::sync::Barrier::new(2), 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..3_000 {
+                both.wait();
+                for _ in 0..20 {
+                    offsets.commit("T", "G", 0, 50);
+                }
+                both.wait();
+            }
+        });
+        for _ in 0..3_000 {
+            both.wait();
+            offsets.reset("T", "G", 0, 5);
+            both.wait();
+            lost += i32::from(offsets.get("T", "G", 0) != Some(5));
+            let _taken = offsets.take_reset("T", "G", 0);
+        }
+    });
+    assert_eq!(lost, 0, "of 3000");
+}
+
+#[test]
 fn what_a_slave_was_given_stands_against_older_offsets_of_the_master() {
     let dir = tempfile::tempdir().unwrap();
     let take = |offsets: &Offsets, offset: Option<i64>| {

@@ -16,12 +16,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod history;
+mod switch;
+mod told;
 
 use super::*;
 use crate::config::Config;
 use crate::config::replication::RoleSetting;
 use crate::meta::offsets::encode_key;
-use crate::meta::tree::Tree;
 use crate::node::Node;
 use crate::store::options::IndexSize;
 
