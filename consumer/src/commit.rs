@@ -71,7 +71,11 @@ async fn try_to_store(core: &Core, queue: &Assigned) {
     }
 }
 
-async fn store(core: &Core, queue: &Assigned, offset: i64, keeper: &str) -> Result<(), String> {
+/// Stores an offset of a queue at the broker at `keeper`.
+///
+/// # Errors
+/// It did not say that it has.
+pub(crate) async fn store(core: &Core, queue: &Assigned, offset: i64, keeper: &str) -> Result<(), String> {
     let text = |error: CallError| error.to_string();
     let link = core.link(keeper).await.map_err(text)?;
     let fields = UpdateOffsetRequest {

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
@@ -26,6 +28,8 @@ pub struct Offsets {
     table: RwLock<HashMap<String, Groups>>,
     /// Offsets that an administrator set: the group's next pull is sent there, and until then its commits count for nothing.
     resets: Resets,
+    /// Rung when an administrator has set one: held pulls of the group have to hear of it.
+    reset_bell: Notify,
     taken: Taken,
     db: Arc<Db>,
 }
@@ -81,7 +85,7 @@ impl Offsets {
         }
         let taken = Taken::load(Arc::clone(&db))?;
         let resets = Resets::load(Arc::clone(&db))?;
-        Ok(Self { table: RwLock::new(table), resets, taken, db })
+        Ok(Self { table: RwLock::new(table), resets, reset_bell: Notify::new(), taken, db })
     }
 
     /// The group's offset in a queue: the first message it has not consumed.
@@ -187,7 +191,14 @@ impl Offsets {
     /// Sets an offset by an administrator's will; the group's next pull is sent there.
     pub fn reset(&self, topic: &str, group: &str, queue: i32, offset: i64) -> u64 {
         self.resets.set(encode_key(topic, group, queue), offset);
-        self.set(topic, group, queue, offset)
+        let number = self.set(topic, group, queue, offset);
+        self.reset_bell.notify_waiters();
+        number
+    }
+
+    /// Resolves when an administrator sets an offset after this was called; whose is seen by [`Self::take_reset`].
+    pub fn reset_rung(&self) -> Notified<'_> {
+        self.reset_bell.notified()
     }
 
     fn is_reset(&self, topic: &str, group: &str, queue: i32) -> bool {
