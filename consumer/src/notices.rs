@@ -45,7 +45,12 @@ impl Handler for Notices {
         }
     }
 
-    fn closed(&self, _: &Arc<Peer>) {
+    fn closed(&self, peer: &Arc<Peer>) {
+        if let Some(core) = self.core().filter(|core| core.is_ordered()) {
+            // The broker has given its locks to whoever asks. They are asked for anew at once.
+            let address = peer.remote().to_string();
+            core.held_queues().iter().for_each(|queue| queue.lock_is_lost(&address));
+        }
         self.rebalance.notify_one();
     }
 }

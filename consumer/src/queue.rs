@@ -164,6 +164,8 @@ impl Assigned {
         let mut state = self.state.lock();
         state.waiting.clear();
         state.returned.clear();
+        // Whoever set the offset has stored it: what was stored here before is not there any more.
+        state.stored = None;
         let (messages, bytes) = state.window.as_mut().map_or((0, 0), |window| window.reset(next));
         Freed { messages, bytes }
     }
@@ -304,6 +306,14 @@ impl Assigned {
         drop(state);
         if ours {
             self.bell.notify_waiters();
+        }
+    }
+
+    /// The connection to the broker at `address` has ended, and with it its lock.
+    pub(crate) fn lock_is_lost(&self, address: &str) {
+        let mut state = self.state.lock();
+        if state.locked_at == address {
+            state.locked_until = None;
         }
     }
 

@@ -69,9 +69,15 @@ async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), String> {
             Plan::Pull => (true, Vec::new()),
             Plan::Pop(queues) => (false, queues),
         };
+        if !pull {
+            // What was pulled is stored first: pops begin where the group's offsets are.
+            apply(core, topic, BTreeSet::new());
+            if core.releasing.lock().iter().any(|(of, _)| of == topic) {
+                return Err("its queues are still being let go".to_owned());
+            }
+        }
         assignment::apply(core, topic, &pop);
         if !pull {
-            apply(core, topic, BTreeSet::new());
             return Ok(());
         }
     }

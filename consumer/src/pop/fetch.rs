@@ -49,6 +49,7 @@ async fn pop(core: &Arc<Core>, lane: &Arc<Lane>) {
     let mut has_begun = !matches!(core.config.start, StartFrom::Time(_));
     loop {
         let count = tokio::select! {
+            biased;
             () = lane.revoked.cancelled() => return,
             () = core.closing.cancelled() => return,
             count = lane.wait_for_room(core) => count,

@@ -38,13 +38,30 @@ async fn have(consumers: &[Consumer], what: &str, wanted: impl Fn(&[Vec<i32>]) -
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_follow_the_request_mode() {
     let cluster = Cluster::start(1, 4).await;
-    let member = || cluster.consumer().fetch(Fetch::ByGroup).rebalance_every(Duration::from_millis(200));
+    let member = || {
+        cluster
+            .consumer()
+            .fetch(Fetch::ByGroup)
+            .rebalance_every(Duration::from_millis(200))
+            .commit_every(Duration::from_millis(50))
+    };
     let consumers = [member().build().await.unwrap(), member().build().await.unwrap()];
     let book = Book::default();
     consumers.iter().for_each(|consumer| book.listen(consumer));
     have(&consumers, "members pull two queues each", |all| all.iter().all(|ids| ids.len() == 2 && ids[0] >= 0)).await;
     cluster.send(0..100).await;
     book.until(100).await;
+    // Pops begin where the group's offsets are.
+    let session = cluster.session(0);
+    let are_stored = async || {
+        for queue in 0..4 {
+            if session.committed(GROUP, TOPIC, queue).await.unwrap() != Some(25) {
+                return None;
+            }
+        }
+        Some(())
+    };
+    until("all offsets are stored", PATIENCE, are_stored).await;
 
     set(&cluster, RequestMode::Pop, 0).await;
     have(&consumers, "both pop all queues", |all| all.iter().all(|ids| *ids == [-1])).await;

@@ -32,7 +32,8 @@ async fn reset(cluster: &Cluster, group: &str, to: To) {
         is_force: Some(true),
         ..ResetOffsetRequest::default()
     };
-    let call = cluster.session(0).call(request::INVOKE_BROKER_TO_RESET_OFFSET, |frame| frame.with_fields(&fields));
+    let session = cluster.session(0);
+    let call = session.call(request::INVOKE_BROKER_TO_RESET_OFFSET, |frame| frame.with_fields(&fields));
     call.await.unwrap();
 }
 

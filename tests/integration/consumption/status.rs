@@ -21,7 +21,8 @@ async fn running(cluster: &Cluster, consumer: &Consumer, stacks: bool) -> Value 
         client_id: consumer.client_id().into(),
         jstack_enable: Some(stacks),
     };
-    let call = cluster.session(0).call(request::GET_CONSUMER_RUNNING_INFO, |frame| frame.with_fields(&fields));
+    let session = cluster.session(0);
+    let call = session.call(request::GET_CONSUMER_RUNNING_INFO, |frame| frame.with_fields(&fields));
     relaxed::parse(&call.await.unwrap().body).unwrap()
 }
 
@@ -63,8 +64,8 @@ async fn a_consumer_says_how_it_is_and_where() {
 
         let fields =
             ConsumerStatusRequest { group: GROUP.into(), topic: TOPIC.into(), ..ConsumerStatusRequest::default() };
-        let call =
-            cluster.session(0).call(request::INVOKE_BROKER_TO_GET_CONSUMER_STATUS, |frame| frame.with_fields(&fields));
+        let session = cluster.session(0);
+        let call = session.call(request::INVOKE_BROKER_TO_GET_CONSUMER_STATUS, |frame| frame.with_fields(&fields));
         let told: Value = relaxed::parse(&call.await.unwrap().body).unwrap();
         let rows = &told["consumerTable"][consumer.client_id()];
         if fetch == Fetch::Pull {
