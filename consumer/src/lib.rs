@@ -31,6 +31,10 @@
 //! moves it to the group's dead letters after too many times. A delivery that is dropped is neither: this consumer delivers
 //! it again after [`ConsumerBuilder::redeliver_after`], and its queue's stored offset does not move past it.
 //!
+//! Members may also pop single messages from queues that they share ([`Fetch::Pop`]); deliveries are the same. A popped message is
+//! kept invisible to the others for as long as its delivery lives, one that is dropped or given back comes to whichever member is
+//! quick, and there are no offsets to store.
+//!
 //! When a broker's master is gone, or says that a slave should be read, messages come from a slave; offsets are stored at the
 //! master, or at a slave while name servers know of no master, and once more at the next master. A slave that is behind never
 //! moves a position. An ordered consumer locks its queues at masters alone: without one it goes on for as long as the locks it

@@ -41,6 +41,8 @@ struct State {
     in_hand: usize,
     /// The offset that the broker has.
     stored: Option<i64>,
+    /// How often somebody else has set the offset.
+    resets: u32,
     /// The member of the broker group that has it; the next master may have an older one.
     stored_at: String,
     /// Until when the broker's lock is ours.
@@ -50,6 +52,21 @@ struct State {
     /// An ordered queue rests until then.
     rests_until: Option<Instant>,
     on_shelf: bool,
+}
+
+/// An offset on its way to where it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub offset: i64,
+    /// How often the offset had been set by somebody else by then.
+    resets: u32,
+}
+
+impl Commit {
+    /// Of a queue that has not begun.
+    pub(crate) fn first(offset: i64) -> Self {
+        Self { offset, resets: 0 }
+    }
 }
 
 /// How far a queue is done, when its broker has only stored less.
@@ -164,8 +181,10 @@ impl Assigned {
         let mut state = self.state.lock();
         state.waiting.clear();
         state.returned.clear();
-        // Whoever set the offset has stored it: what was stored here before is not there any more.
+        // Whoever set the offset has stored it: what was stored here before is not there any more, and what is on its way counts
+        // for nothing.
         state.stored = None;
+        state.resets = state.resets.wrapping_add(1);
         let (messages, bytes) = state.window.as_mut().map_or((0, 0), |window| window.reset(next));
         Freed { messages, bytes }
     }
@@ -247,10 +266,11 @@ impl Assigned {
     }
 
     /// The offset to store at a broker, if it differs from what is stored or another member of the group has that.
-    pub(crate) fn to_commit(&self, keeper: &str) -> Option<i64> {
+    pub(crate) fn to_commit(&self, keeper: &str) -> Option<Commit> {
         let state = self.state.lock();
         let done = state.window.as_ref()?.commit();
-        (state.stored != Some(done) || state.stored_at != keeper).then_some(done)
+        let is_news = state.stored != Some(done) || state.stored_at != keeper;
+        is_news.then_some(Commit { offset: done, resets: state.resets })
     }
 
     /// What is done and not stored.
@@ -261,10 +281,12 @@ impl Assigned {
     }
 
     /// The broker at `keeper` has stored this offset.
-    pub(crate) fn committed(&self, offset: i64, keeper: &str) {
+    pub(crate) fn committed(&self, commit: Commit, keeper: &str) {
         let mut state = self.state.lock();
-        state.stored = Some(offset);
-        keeper.clone_into(&mut state.stored_at);
+        if state.resets == commit.resets {
+            state.stored = Some(commit.offset);
+            keeper.clone_into(&mut state.stored_at);
+        }
     }
 
     /// The offset up to which all is done.

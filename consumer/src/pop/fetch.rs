@@ -23,7 +23,7 @@ use crate::pop::desk;
 use crate::pop::hand::{self, Hand};
 use crate::pop::lane::Lane;
 use crate::pop::popped::Popped;
-use crate::queue::{Assigned, Order};
+use crate::queue::{Assigned, Commit, Order};
 use crate::send_back::{self, Whence};
 use crate::start;
 
@@ -91,7 +91,7 @@ async fn begin(core: &Arc<Core>, lane: &Lane) -> Result<Duration, String> {
             Assigned::new(Arc::clone(&lane.topic), queue.clone(), Order::Free, revoked, Arc::clone(&lane.figures));
         let found = start::find(core, &queue).await?;
         if found.stored.is_none() {
-            commit::store(core, &queue, found.offset, &found.told_by).await?;
+            commit::store(core, &queue, Commit::first(found.offset), &found.told_by).await?;
         }
     }
     Ok(Duration::ZERO)

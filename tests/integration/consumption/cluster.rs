@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use orbitmq_common::route::table::Queue;
 use orbitmq_consumer::{Consumer, ConsumerBuilder, Delivery, StartFrom};
 use orbitmq_producer::{Message, Producer};
 use orbitmq_tests::daemon::{Daemon, Place};
@@ -62,10 +61,6 @@ impl Cluster {
             producer.send_to(message, &queues[number % queues.len()]).await.unwrap();
         }
         producer.close().await;
-    }
-
-    pub async fn queues(&self) -> Vec<Queue> {
-        self.producer().await.queues(TOPIC).await.unwrap()
     }
 
     /// A consumer that begins at the first message.
