@@ -107,7 +107,7 @@ async fn what_a_member_gave_back_while_popping_is_there_after_the_change_to_pull
     let delivery = crate::cluster::next(&consumer).await;
     delivery.retry_at_level(2).await.unwrap();
     set(&cluster, RequestMode::Pull, 0).await;
-    have(&[consumer.clone()], "it pulls", |all| all[0] == [0]).await;
+    have(std::slice::from_ref(&consumer), "it pulls", |all| all[0] == [0]).await;
     let delivery = crate::cluster::next(&consumer).await;
     assert_eq!((delivery.topic(), delivery.attempts_before()), (TOPIC, 1));
     delivery.ack();

@@ -30,7 +30,6 @@ async fn reset(cluster: &Cluster, group: &str, to: To) {
         offset,
         timestamp,
         is_force: Some(true),
-        ..ResetOffsetRequest::default()
     };
     let session = cluster.session(0);
     let call = session.call(request::INVOKE_BROKER_TO_RESET_OFFSET, |frame| frame.with_fields(&fields));
