@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
+use orbitmq_common::name;
 use orbitmq_common::protocol::body::heartbeat::{ConsumerData, MessageModel, SubscriptionData};
 
 /// Topics that a difference names at most.
@@ -169,8 +170,9 @@ fn differ(first: &Told, second: &Told) -> Option<Conflict> {
 
 impl Wanted {
     fn of(data: &ConsumerData) -> Self {
-        let mut topics: Vec<(String, String)> =
-            data.subscription_data_set.iter().map(|sub| (sub.topic.clone(), expression(sub))).collect();
+        // Members read what their group gave back as they need it: those that pop differ there from those that pull.
+        let own = data.subscription_data_set.iter().filter(|sub| !sub.topic.starts_with(name::RETRY_PREFIX));
+        let mut topics: Vec<(String, String)> = own.map(|sub| (sub.topic.clone(), expression(sub))).collect();
         topics.sort_unstable();
         Self { model: data.message_model, topics }
     }

@@ -143,6 +143,10 @@ impl Handler for Dispatch {
     }
 
     fn closed(&self, peer: &Arc<Peer>) {
+        // Before the others hear of it and ask for them.
+        for (group, client) in self.broker.members.only_by(peer) {
+            self.broker.locks.release(&group, &client);
+        }
         self.broker.members.gone(peer);
     }
 }

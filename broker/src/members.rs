@@ -219,6 +219,19 @@ impl Members {
         }
     }
 
+    /// Consumer groups that a client is in by this connection alone, with its id in each.
+    #[must_use]
+    pub fn only_by(&self, peer: &Peer) -> Vec<(String, String)> {
+        let id = peer.id();
+        let consumers = self.consumers.read();
+        let alone = consumers.iter().filter_map(|(name, group)| {
+            let client = &group.members.get(&id)?.client_id;
+            let others = group.members.iter().any(|(other, member)| *other != id && member.client_id == *client);
+            (!others).then(|| (name.clone(), client.clone()))
+        });
+        alone.collect()
+    }
+
     /// A connection has ended: its client leaves every group.
     pub fn gone(&self, peer: &Peer) {
         let id = peer.id();

@@ -27,6 +27,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a group reads of a topic, and gives back.
 #[derive(Debug, Default)]
 pub struct Reader {
+    /// The group.
+    pub group: Box<str>,
     messages: AtomicU64,
     bytes: AtomicU64,
     returned: AtomicU64,
@@ -86,7 +88,10 @@ impl Traffic {
         }
         let mut readers = self.readers.write();
         let groups = readers.entry_ref(topic).or_default();
-        let new = || Arc::new(Reader { of_system: name::is_system_topic(topic), ..Reader::default() });
+        let new = || {
+            let of_system = name::is_system_topic(topic);
+            Arc::new(Reader { group: group.into(), of_system, ..Reader::default() })
+        };
         Arc::clone(groups.entry_ref(group).or_insert_with(new))
     }
 

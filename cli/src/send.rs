@@ -36,6 +36,9 @@ pub struct Arguments {
     /// A property of your own; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
     property: Vec<(String, String)>,
+    /// Also write a trace where "mqadmin queryMsgTraceById" looks for it.
+    #[arg(long)]
+    trace: bool,
 }
 
 fn property(text: &str) -> Result<(String, String), String> {
@@ -64,7 +67,9 @@ pub async fn run(arguments: Arguments, session: Session) -> Result<Report, Failu
     message.properties = arguments.property;
     // Asked first, for its errors name the cure.
     session.masters().await?;
-    let producer = Producer::builder().nameservers(session.nameservers()).group("orbitmq-cli").build().await?;
+    let builder = Producer::builder().nameservers(session.nameservers()).group("orbitmq-cli");
+    let builder = if arguments.trace { builder.trace() } else { builder };
+    let producer = builder.build().await?;
     let outcome = producer.send(message).await;
     producer.close().await;
     let receipt = outcome?;

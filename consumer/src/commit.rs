@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::broadcast::LocalOffsets;
 use crate::core::Core;
-use crate::queue::Assigned;
+use crate::queue::{Assigned, Commit};
 
 /// The keeper of a broadcasting group's offsets.
 const HERE: &str = "here";
@@ -54,9 +54,9 @@ pub(crate) async fn commit(core: &Arc<Core>, queues: &[Arc<Assigned>]) {
 
 fn keep(local: &LocalOffsets, queues: &[Arc<Assigned>]) {
     for queue in queues {
-        if let Some(offset) = queue.to_commit(HERE) {
-            local.set(&queue.topic, &queue.queue, offset);
-            queue.committed(offset, HERE);
+        if let Some(commit) = queue.to_commit(HERE) {
+            local.set(&queue.topic, &queue.queue, commit.offset);
+            queue.committed(commit, HERE);
         }
     }
 }
@@ -64,27 +64,31 @@ fn keep(local: &LocalOffsets, queues: &[Arc<Assigned>]) {
 /// One whose broker does not answer is tried again next time.
 async fn try_to_store(core: &Core, queue: &Assigned) {
     let Some(keeper) = core.keeper(queue) else { return };
-    let Some(offset) = queue.to_commit(&keeper) else { return };
-    if let Err(cause) = store(core, queue, offset, &keeper).await {
+    let Some(commit) = queue.to_commit(&keeper) else { return };
+    if let Err(cause) = store(core, queue, commit, &keeper).await {
         core.finder.stale(&queue.topic);
-        tracing::debug!(topic = %queue.topic, id = queue.queue.id, offset, cause, "offset not stored");
+        tracing::debug!(topic = %queue.topic, id = queue.queue.id, commit.offset, cause, "offset not stored");
     }
 }
 
-async fn store(core: &Core, queue: &Assigned, offset: i64, keeper: &str) -> Result<(), String> {
+/// Stores an offset of a queue at the broker at `keeper`.
+///
+/// # Errors
+/// It did not say that it has.
+pub(crate) async fn store(core: &Core, queue: &Assigned, commit: Commit, keeper: &str) -> Result<(), String> {
     let text = |error: CallError| error.to_string();
     let link = core.link(keeper).await.map_err(text)?;
     let fields = UpdateOffsetRequest {
         consumer_group: core.config.group.as_str().into(),
         topic: queue.topic.as_ref().into(),
         queue_id: queue.queue.id,
-        commit_offset: offset,
+        commit_offset: commit.offset,
     };
     let request = link.request(request::UPDATE_CONSUMER_OFFSET).with_fields(&fields);
     let answer = link.call(request, core.config.call_timeout).await.map_err(text)?;
     if answer.code != response::SUCCESS {
         return Err(format!("code {}: {}", answer.code, answer.remark.unwrap_or_default()));
     }
-    queue.committed(offset, keeper);
+    queue.committed(commit, keeper);
     Ok(())
 }

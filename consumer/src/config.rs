@@ -2,69 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use orbitmq_common::net::client::ClientOptions;
-use orbitmq_common::protocol::body::heartbeat::ConsumeFromWhere;
 use orbitmq_common::protocol::frame::Encoding;
 use orbitmq_common::route::finder::FinderOptions;
 
 use crate::assign::{Assign, Average};
 use crate::consumer::Consumer;
 use crate::error::BuildError;
-
-/// Where a group starts in a queue of which it has no stored offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StartFrom {
-    /// After the last message; in a young topic, all of which brokers still hold at hand, at the first one.
-    #[default]
-    Last,
-    /// At the first message.
-    First,
-    /// At the first message stored at or after this time.
-    Time(SystemTime),
-}
-
-impl StartFrom {
-    pub(crate) fn on_wire(self) -> ConsumeFromWhere {
-        match self {
-            Self::Last => ConsumeFromWhere::LastOffset,
-            Self::First => ConsumeFromWhere::FirstOffset,
-            Self::Time(_) => ConsumeFromWhere::Timestamp,
-        }
-    }
-}
-
-/// How the members of a group deal with its messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Each message goes to one member.
-    Clustering,
-    /// Each goes to one member, and those of one queue come one after the other.
-    Ordered,
-    /// Every member gets every message; offsets are kept in a file of this directory, or not at all.
-    Broadcasting(Option<PathBuf>),
-}
-
-/// A topic and what is wanted of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Subscription {
-    pub topic: Arc<str>,
-    /// `TAG` or `SQL92`.
-    pub kind: &'static str,
-    pub expression: String,
-    /// Tags wanted; empty: all, or the broker alone filters.
-    pub tags: Vec<String>,
-    /// What this member takes of it, said with each pull.
-    pub part: Option<Part>,
-}
-
-/// What one member of a broadcasting group takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub expression: String,
-    pub tags: Vec<String>,
-}
+use crate::modes::{Fetch, Mode, StartFrom};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -75,6 +22,9 @@ pub(crate) struct Config {
     pub subscriptions: Vec<(String, &'static str, String)>,
     pub part: Option<String>,
     pub mode: Mode,
+    pub fetch: Fetch,
+    pub trace: Option<String>,
+    pub invisible: Duration,
     pub start: StartFrom,
     pub assign: Arc<dyn Assign>,
     pub concurrency: usize,
@@ -107,6 +57,9 @@ impl Default for Config {
             subscriptions: Vec::new(),
             part: None,
             mode: Mode::Clustering,
+            fetch: Fetch::Pull,
+            trace: None,
+            invisible: Duration::from_secs(60),
             start: StartFrom::default(),
             assign: Arc::new(Average),
             concurrency: 20,
@@ -196,6 +149,40 @@ impl ConsumerBuilder {
         self
     }
 
+    /// How messages get here ([`Fetch::Pull`]). A broadcasting consumer always pulls.
+    ///
+    /// ```no_run
+    /// # use orbitmq_consumer::{Consumer, Fetch};
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let consumer = Consumer::builder()
+    ///     .nameservers(["127.0.0.1:9876"])
+    ///     .group("resizers")
+    ///     .subscribe("pictures", "*")
+    ///     .fetch(Fetch::Pop)
+    ///     .build()
+    ///     .await?;
+    /// while let Some(delivery) = consumer.next().await {
+    ///     // However long it takes: the message is kept invisible to others for as long as the delivery lives.
+    ///     println!("{} bytes", delivery.body().len());
+    ///     delivery.ack();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn fetch(mut self, fetch: Fetch) -> Self {
+        self.config.fetch = fetch;
+        self
+    }
+
+    /// For how long nobody else is given a popped message (60 s). It is renewed for as long as a delivery is in hand; what is
+    /// popped by a consumer that dies is given to the others after so long.
+    #[must_use]
+    pub fn invisible_time(mut self, time: Duration) -> Self {
+        self.config.invisible = time.clamp(Duration::from_millis(100), Duration::from_secs(7 * 24 * 3600));
+        self
+    }
+
     /// Every member of the group gets every message. Offsets are kept in a file below `directory`; without one every start
     /// begins anew where [`ConsumerBuilder::start_from`] says.
     #[must_use]
@@ -231,6 +218,21 @@ impl ConsumerBuilder {
     #[must_use]
     pub fn assignment(mut self, assign: impl Assign + 'static) -> Self {
         self.config.assign = Arc::new(assign);
+        self
+    }
+
+    /// Writes traces of each delivery to the topic of RocketMQ's message traces, `RMQ_SYS_TRACE_TOPIC`, where `mqadmin
+    /// queryMsgTraceById` and the dashboard look for them. Traces are gathered and sent apart; what cannot be sent is dropped and
+    /// logged once. Brokers have that topic with `traceTopicEnable=true`, or create it as they do others.
+    #[must_use]
+    pub fn trace(self) -> Self {
+        self.trace_to(orbitmq_common::name::TRACE_TOPIC)
+    }
+
+    /// Like [`Self::trace`], to a topic of one's own.
+    #[must_use]
+    pub fn trace_to(mut self, topic: impl Into<String>) -> Self {
+        self.config.trace = Some(topic.into());
         self
     }
 

@@ -20,11 +20,13 @@ use orbitmq_common::route::links::Links;
 use tokio::sync::Semaphore;
 
 use crate::broadcast::LocalOffsets;
-use crate::config::{Config, ConsumerBuilder, Mode, Part, Subscription};
+use crate::config::{Config, ConsumerBuilder};
 use crate::core::Core;
 use crate::deliver::{self, Delivery};
 use crate::error::BuildError;
+use crate::modes::{Fetch, Mode, Part, Subscription};
 use crate::notices::Notices;
+use crate::pop::{hand, keep};
 use crate::{commit, heartbeat, locks, rebalance};
 
 /// Ends the background work when the last handle is gone.
@@ -37,7 +39,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.core.closing.cancel();
         self.core.stopped.cancel();
-        self.core.shelf.close();
+        drop(self.core.shelf.close());
         self.core.finder.stop();
         self.core.links.close();
     }
@@ -108,6 +110,17 @@ impl Consumer {
         if core.is_ordered() {
             self.spawn(locks::run(Arc::clone(core)));
         }
+        if core.courier.is_some() {
+            let core = Arc::clone(core);
+            self.spawn_until_stopped(async move {
+                if let Some(courier) = &core.courier {
+                    courier.run().await;
+                }
+            });
+        }
+        if core.config.fetch != Fetch::Pull {
+            self.spawn_until_stopped(keep::run(Arc::clone(core)));
+        }
     }
 
     /// Background work ends when closing begins; what closing needs it does itself.
@@ -118,13 +131,22 @@ impl Consumer {
         });
     }
 
+    /// What is needed while deliveries are still in hand.
+    fn spawn_until_stopped(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.handle.core.stopped.clone();
+        tokio::spawn(async move {
+            tokio::select! { () = stopped.cancelled() => {}, () = work => {} }
+        });
+    }
+
     /// The id under which brokers know this consumer.
     #[must_use]
     pub fn client_id(&self) -> &str {
         &self.handle.core.client_id
     }
 
-    /// The queues that this consumer holds now: topic, broker, number, and the offset up to which all is done.
+    /// The queues that this consumer holds now: topic, broker, number, and the offset up to which all is done. Of what is popped
+    /// the number is -1 where all queues of a broker are meant, and there is no offset.
     #[must_use]
     pub fn queues(&self) -> Vec<HeldQueue> {
         let held = self.handle.core.held_queues();
@@ -134,7 +156,21 @@ impl Consumer {
             id: queue.queue.id,
             position: queue.position(),
         };
-        held.iter().map(of).collect()
+        let popped = self.handle.core.held_lanes();
+        let of_lane = |lane: &Arc<crate::pop::lane::Lane>| HeldQueue {
+            topic: lane.topic.as_ref().to_owned(),
+            broker: lane.broker.as_ref().to_owned(),
+            id: lane.queue,
+            position: None,
+        };
+        held.iter().map(of).chain(popped.iter().map(of_lane)).collect()
+    }
+
+    /// Popped messages that were here for longer than nobody else could have them, so that the group was given them again: their
+    /// broker could not be told in time that they were in hand, or done.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.handle.core.desks.lost()
     }
 
     /// The next delivery; `None` once the consumer is closed.
@@ -144,9 +180,7 @@ impl Consumer {
 
     fn poll_delivery(&self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         let core = &self.handle.core;
-        core.shelf
-            .poll_take(cx)
-            .map(|taken| taken.map(|(queue, message)| Delivery::new(Arc::clone(core), queue, message)))
+        core.shelf.poll_take(core, cx).map(|taken| taken.map(|taken| Delivery::new(Arc::clone(core), taken)))
     }
 
     /// Up to `max` deliveries: what is there at once, else what comes first within `timeout`, else none.
@@ -160,8 +194,8 @@ impl Consumer {
         }
         while !deliveries.is_empty() && deliveries.len() < max {
             let core = &self.handle.core;
-            let Some((queue, message)) = core.shelf.take_now() else { break };
-            deliveries.push(Delivery::new(Arc::clone(core), queue, message));
+            let Some(taken) = core.shelf.take_now(core) else { break };
+            deliveries.push(Delivery::new(Arc::clone(core), taken));
         }
         deliveries
     }
@@ -196,12 +230,16 @@ impl Consumer {
     pub async fn close(&self) {
         let core = &self.handle.core;
         core.closing.cancel();
-        core.shelf.close();
+        // Others may have at once what was popped and not delivered.
+        for hand in core.shelf.close() {
+            hand::offer(core, &hand);
+        }
         core.tasks.close();
         let within = core.config.close_within;
         let queues = core.held_queues();
         if tokio::time::timeout(within, all_settled(core)).await.is_err() {
-            let left: usize = queues.iter().map(|queue| queue.in_hand()).sum();
+            let pulled: usize = queues.iter().map(|queue| queue.in_hand()).sum();
+            let left = pulled + core.in_hand.all().len();
             tracing::warn!(left, "closing although some deliveries are not settled; they will be delivered again");
         }
         let farewell = async {
@@ -209,6 +247,9 @@ impl Consumer {
             commit::commit(core, &queues).await;
             if core.is_ordered() {
                 locks::unlock(core, &queues).await;
+            }
+            if let Some(courier) = &core.courier {
+                courier.flush().await;
             }
             heartbeat::unregister(core).await;
         };
@@ -266,7 +307,7 @@ async fn all_settled(core: &Core) {
         let settled = core.settled.notified();
         tokio::pin!(settled);
         settled.as_mut().enable();
-        if core.held_queues().iter().all(|queue| queue.in_hand() == 0) {
+        if core.in_hand.is_empty() && core.held_queues().iter().all(|queue| queue.in_hand() == 0) {
             return;
         }
         settled.await;
@@ -285,7 +326,7 @@ fn subscriptions(config: &Config) -> Result<Vec<Subscription>, BuildError> {
         };
         let expression = if expression.trim().is_empty() { "*".to_owned() } else { expression.clone() };
         let part = part(config, topic, kind)?;
-        let subscription = Subscription { topic: topic.as_str().into(), kind, expression, tags, part };
+        let subscription = Subscription { topic: topic.as_str().into(), kind, expression, tags, part, given_back_of: None };
         subscriptions.retain(|known| known.topic != subscription.topic);
         subscriptions.push(subscription);
     }
@@ -293,9 +334,17 @@ fn subscriptions(config: &Config) -> Result<Vec<Subscription>, BuildError> {
         return Err(BuildError::NoTopic);
     }
     if !matches!(config.mode, Mode::Broadcasting(_)) {
-        let topic = name::retry_topic(&config.group).into();
-        let expression = "*".to_owned();
-        subscriptions.push(Subscription { topic, kind: "TAG", expression, tags: Vec::new(), part: None });
+        let everything = |topic: String, given_back_of| {
+            let (topic, expression) = (topic.into(), "*".to_owned());
+            Subscription { topic, kind: "TAG", expression, tags: Vec::new(), part: None, given_back_of }
+        };
+        let group = &config.group;
+        if config.fetch == Fetch::ByGroup {
+            let popped = subscriptions.iter().map(|one| Arc::clone(&one.topic));
+            let given_back = popped.map(|of| everything(name::pop_retry_topic(group, &of), Some(of)));
+            subscriptions.extend(given_back.collect::<Vec<_>>());
+        }
+        subscriptions.push(everything(name::retry_topic(group), None));
     }
     Ok(subscriptions)
 }

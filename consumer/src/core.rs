@@ -9,17 +9,25 @@ use orbitmq_common::net::client::Link;
 use orbitmq_common::net::peer::CallError;
 use orbitmq_common::protocol::body::route::MASTER_ID;
 use orbitmq_common::protocol::frame::Frame;
+use orbitmq_common::route::courier::Courier;
 use orbitmq_common::route::finder::RouteFinder;
 use orbitmq_common::route::links::Links;
 use orbitmq_common::route::table::{Broker, Queue};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broadcast::LocalOffsets;
-use crate::config::{Config, Mode, Subscription};
+use crate::config::Config;
+use crate::figures::Figures;
 use crate::heartbeat;
+use crate::modes::{Mode, Subscription};
+use crate::pop::assignment::LaneKey;
+use crate::pop::desk::Desks;
+use crate::pop::hand::InHand;
+use crate::pop::lane::Lane;
 use crate::queue::{Assigned, Freed, Unstored};
 use crate::reach::Reach;
 use crate::shelf::Shelf;
@@ -43,6 +51,14 @@ pub(crate) struct Core {
     pub releasing: Mutex<BTreeSet<QueueKey>>,
     /// What this consumer had done in queues that it had to let go while their broker was away.
     pub unstored: Mutex<BTreeMap<QueueKey, Unstored>>,
+    /// What is popped.
+    pub lanes: Mutex<BTreeMap<LaneKey, Arc<Lane>>>,
+    /// Popped messages that the application has.
+    pub in_hand: InHand,
+    pub desks: Desks,
+    pub figures: Figures,
+    /// Where traces go, if any are wanted.
+    pub courier: Option<Courier>,
     /// Offsets kept here rather than at the broker.
     pub local: Option<LocalOffsets>,
     /// Rung when the sharing of queues has to be checked.
@@ -60,6 +76,8 @@ pub(crate) struct Core {
     pub stopped: CancellationToken,
     messages: AtomicUsize,
     bytes: AtomicUsize,
+    /// Where background work runs, whichever thread asks for it.
+    runtime: Handle,
     /// By address: on which connection the broker was told that we are here.
     told: Mutex<HashMap<String, Arc<tokio::sync::Mutex<u64>>>>,
 }
@@ -74,6 +92,8 @@ impl Core {
         local: Option<LocalOffsets>,
         rebalance: Arc<Notify>,
     ) -> Self {
+        let traces_to = |topic: &String| Courier::new(topic, &config.group, Arc::clone(&links), finder.clone());
+        let courier = config.trace.as_ref().map(traces_to);
         Self {
             config,
             subscriptions,
@@ -86,6 +106,11 @@ impl Core {
             queues: Mutex::default(),
             releasing: Mutex::default(),
             unstored: Mutex::default(),
+            lanes: Mutex::default(),
+            in_hand: InHand::default(),
+            desks: Desks::default(),
+            figures: Figures::default(),
+            courier,
             local,
             rebalance,
             returned: Notify::new(),
@@ -96,6 +121,7 @@ impl Core {
             stopped: CancellationToken::new(),
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            runtime: Handle::current(),
             told: Mutex::default(),
         }
     }
@@ -115,6 +141,16 @@ impl Core {
     /// The queues held now.
     pub(crate) fn held_queues(&self) -> Vec<Arc<Assigned>> {
         self.queues.lock().values().cloned().collect()
+    }
+
+    /// What is popped now.
+    pub(crate) fn held_lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.lock().values().cloned().collect()
+    }
+
+    /// Runs something that whoever closes waits for.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(work, &self.runtime);
     }
 
     /// A connection to a broker that knows this consumer: it was told so on this very connection.

@@ -11,9 +11,13 @@ use orbitmq_common::name::RETRY_PREFIX;
 use tokio::time::Instant;
 
 use crate::core::Core;
+use crate::direct::Verdict;
 use crate::error::RetryError;
-use crate::queue::{Assigned, Order};
+use crate::pop::popped;
 use crate::send_back;
+use crate::shelf::Taken;
+use crate::source::Source;
+use crate::trace::Traced;
 
 /// A message to deal with: [`Delivery::ack`] it, or give it back with [`Delivery::retry_later`]. One that is dropped is
 /// delivered again by this consumer after a while, or by another after a restart. Further fields are those of
@@ -22,8 +26,10 @@ use crate::send_back;
 #[must_use = "a delivery that is dropped without ack() is delivered again"]
 pub struct Delivery {
     core: Arc<Core>,
-    queue: Arc<Assigned>,
+    source: Source,
     message: Arc<StoredMessage>,
+    began: Instant,
+    traced: Option<Traced>,
     settled: bool,
     reason: Option<String>,
 }
@@ -37,8 +43,9 @@ impl Deref for Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(core: Arc<Core>, queue: Arc<Assigned>, message: Arc<StoredMessage>) -> Self {
-        Self { core, queue, message, settled: false, reason: None }
+    pub(crate) fn new(core: Arc<Core>, (source, message): Taken) -> Self {
+        let traced = Traced::begin(&core, &source, &message);
+        Self { core, source, message, began: Instant::now(), traced, settled: false, reason: None }
     }
 
     pub(crate) fn core(&self) -> &Core {
@@ -47,7 +54,7 @@ impl Delivery {
 
     /// The topic of the queue it came through: its own, or that of the group's returned messages.
     pub(crate) fn queue_topic(&self) -> &str {
-        &self.queue.topic
+        self.source.whence().topic
     }
 
     /// The whole message, to be kept beyond the delivery.
@@ -77,7 +84,7 @@ impl Delivery {
     /// Name of the broker that holds it.
     #[must_use]
     pub fn broker(&self) -> &str {
-        &self.queue.queue.broker
+        self.source.whence().broker
     }
 
     /// How often it was given back before.
@@ -88,7 +95,7 @@ impl Delivery {
 
     /// The message is dealt with.
     pub fn ack(mut self) {
-        self.settle();
+        self.settle(true, true);
     }
 
     /// Says why the message is going to be given back. The reason stays with it, in the property
@@ -104,7 +111,7 @@ impl Delivery {
     /// broadcasting group, without end.
     ///
     /// # Errors
-    /// No broker took it; it will be delivered again here.
+    /// No broker took it; it will be delivered again, a popped one when its invisible time is over.
     pub async fn retry_later(self) -> Result<(), RetryError> {
         self.retry_at_level(0).await
     }
@@ -112,35 +119,50 @@ impl Delivery {
     /// Like [`Delivery::retry_later`], after the delay of a level from 1 (a second) to 18 (two hours); 0: the broker chooses.
     ///
     /// # Errors
-    /// No broker took it; it will be delivered again here.
+    /// As for [`Delivery::retry_later`].
     pub async fn retry_at_level(mut self, level: u8) -> Result<(), RetryError> {
         if self.core.is_broadcasting() {
             self.deliver_again(self.core.config.redeliver_after);
             return Ok(());
         }
-        if self.queue.order == Order::OneByOne {
-            let spent = self.core.config.max_deliveries.is_some_and(|max| self.message.reconsume_times >= max);
-            if !spent {
-                self.deliver_again(self.core.config.suspend_queue);
-                return Ok(());
-            }
-            return self.give_back(-1).await;
+        let spent = self.core.config.max_deliveries.is_some_and(|max| self.message.reconsume_times >= max);
+        if self.source.is_in_order() && !spent {
+            self.deliver_again(self.core.config.suspend_queue);
+            return Ok(());
         }
-        self.give_back(i32::from(level.min(18))).await
+        let level = if self.source.is_in_order() { -1 } else { i32::from(level.min(18)) };
+        match &self.source {
+            Source::Popped(_, _, popped) if level >= 0 && !spent => {
+                let delay = delay_of(level, self.message.reconsume_times);
+                popped::change(&self.core, popped, delay, false).await.map_err(|cause| self.not_back(&cause))?;
+                self.settle(false, false);
+                Ok(())
+            }
+            _ => self.give_back(if spent { -1 } else { level }).await,
+        }
     }
 
     /// Gives the message to the group's dead letters at once.
     ///
     /// # Errors
-    /// No broker took it; it will be delivered again here.
+    /// As for [`Delivery::retry_later`].
     pub async fn reject(self) -> Result<(), RetryError> {
         self.give_back(-1).await
     }
 
     async fn give_back(mut self, level: i32) -> Result<(), RetryError> {
-        send_back::send_back(&self.core, &self.queue, &self.message, level, self.reason.as_deref()).await?;
-        self.settle();
+        if let Source::Direct(direct) = &mut self.source {
+            direct.tell(Verdict::Later(self.reason.take()));
+        } else {
+            let whence = self.source.whence();
+            send_back::send_back(&self.core, whence, &self.message, level, self.reason.as_deref()).await?;
+        }
+        self.settle(false, true);
         Ok(())
+    }
+
+    fn not_back(&self, cause: &impl Display) -> RetryError {
+        RetryError { message_id: self.message_id(), cause: cause.to_string() }
     }
 
     /// Counts as given back once more, and is delivered again here.
@@ -151,20 +173,25 @@ impl Delivery {
         self.put_back(message, after);
     }
 
-    fn settle(&mut self) {
-        self.settled = true;
-        self.core.freed(self.queue.done(&self.message));
-        if self.queue.order == Order::OneByOne {
-            self.core.shelf.offer(&self.queue);
-        }
-        self.core.settled.notify_waiters();
+    /// `ok`: as the application wanted it. `acknowledge`: a popped message's broker is still to be told that it is done.
+    fn settle(&mut self, ok: bool, acknowledge: bool) {
+        self.note(ok);
+        self.source.done(&self.core, &self.message, acknowledge);
     }
 
     fn put_back(&mut self, message: Arc<StoredMessage>, after: Duration) {
+        self.note(false);
+        self.source.put_back(&self.core, message, after);
+    }
+
+    fn note(&mut self, ok: bool) {
         self.settled = true;
-        self.queue.put_back(message, Instant::now() + after);
-        self.core.returned.notify_one();
-        self.core.settled.notify_waiters();
+        if let Some(traced) = self.traced.take() {
+            traced.end(&self.core, &self.message, self.began.elapsed(), ok);
+        }
+        if let Some(figures) = self.source.figures() {
+            figures.settled(ok, self.began.elapsed());
+        }
     }
 }
 
@@ -175,6 +202,18 @@ impl Drop for Delivery {
             self.put_back(message, self.core.config.redeliver_after);
         }
     }
+}
+
+/// Delays of the levels 1 to 18, seconds: what brokers have unless they are told otherwise.
+const DELAYS: [u64; 18] = [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200];
+/// Level of the first return when the consumer leaves the choice to the library.
+const FIRST_LEVEL: i32 = 3;
+
+/// How long a popped message stays away that was given back so often before; level 0: longer each time.
+fn delay_of(level: i32, given_back: i32) -> Duration {
+    let level = if level > 0 { level } else { FIRST_LEVEL.saturating_add(given_back) };
+    let at = usize::try_from(level - 1).unwrap_or(0).min(DELAYS.len() - 1);
+    Duration::from_secs(DELAYS.get(at).copied().unwrap_or(1))
 }
 
 /// Whether a topic holds what a group gave back.

@@ -58,9 +58,10 @@ impl BuildError {
     }
 }
 
-/// A message could not be given back to its broker; this consumer delivers it again itself.
+/// A message could not be given back to its broker. This consumer delivers it again itself; a popped one comes again, here or
+/// elsewhere, when its invisible time is over.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("message {message_id} could not be given back: {cause}; it will be delivered again here")]
+#[error("message {message_id} could not be given back: {cause}; it will be delivered again")]
 pub struct RetryError {
     /// The message.
     pub message_id: String,

@@ -9,6 +9,7 @@ use orbitmq_common::message::id::parse_offset_id;
 use orbitmq_common::message::message::{MessageError, StoredMessage, decode_all};
 use orbitmq_common::message::property;
 use orbitmq_common::message::sysflag::pull;
+use orbitmq_common::name;
 use orbitmq_common::net::client::Link;
 use orbitmq_common::protocol::body::route::MASTER_ID;
 use orbitmq_common::protocol::code::{request, response};
@@ -17,18 +18,18 @@ use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
 use orbitmq_common::route::table::Broker;
 use tokio::time::Instant;
 
-use crate::config::Subscription;
-use crate::core::{Core, pause_after};
+use crate::core::{Core, now_ms, pause_after};
 use crate::deliver::is_retry;
+use crate::modes::Subscription;
 use crate::queue::Assigned;
-use crate::send_back::{Place, give_back_at};
+use crate::send_back::{Place, Whence, give_back_at};
 use crate::start::{self, Start};
 
 /// Beyond the time that the broker may hold a request.
 const GRACE: Duration = Duration::from_secs(10);
 /// A broker that says "nothing" sooner does not hold requests; it is then asked more slowly.
-const QUICK: Duration = Duration::from_millis(20);
-const NOT_HELD_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const QUICK: Duration = Duration::from_millis(20);
+pub(crate) const NOT_HELD_PAUSE: Duration = Duration::from_millis(200);
 /// Times that a damaged record is asked for again before it is left out.
 const DAMAGED_TRIES: u32 = 10;
 
@@ -113,6 +114,7 @@ async fn fetch_once(
     let member = queue.read_from.load(Ordering::Relaxed);
     let address = core.reach.reader(broker, member).ok_or("its broker has no address")?;
     let sent = Instant::now();
+    queue.pulled_at.store(now_ms(), Ordering::Relaxed);
     let fields = question(core, queue, from, count);
     let question = |link: &Link| link.request(request::PULL_MESSAGE).with_fields(&fields);
     let answer = tokio::select! {
@@ -127,7 +129,7 @@ async fn fetch_once(
         response::SUCCESS => {
             let place = place()?;
             queue.suggest(place.suggest_which_broker_id);
-            let asked = Asked { broker, address, from };
+            let asked = Asked { broker, address, from, sent };
             found(core, queue, &asked, &answer, place.next_begin_offset, damaged)
         }
         response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY => {
@@ -177,6 +179,7 @@ struct Asked<'a> {
     broker: &'a Broker,
     address: &'a str,
     from: i64,
+    sent: Instant,
 }
 
 impl Asked<'_> {
@@ -212,8 +215,10 @@ fn found(
         }
         None => next,
     };
+    queue.figures.pulled(messages.len(), asked.sent.elapsed());
     let wanted = core.subscription(&queue.topic);
-    let messages = messages.into_iter().filter(|message| wants(wanted, message)).map(|message| own(queue, message));
+    let messages =
+        messages.into_iter().filter(|message| wants(wanted, message)).map(|message| own(&core.config.group, message));
     core.took(queue.receive(from, messages.collect(), next));
     core.shelf.offer(queue);
     match broken {
@@ -252,13 +257,14 @@ fn decode(core: &Arc<Core>, queue: &Arc<Assigned>, body: &Bytes) -> (Vec<StoredM
 async fn bury(core: &Core, queue: &Assigned, id: String, topic: String, why: &str) {
     let Ok((_, physical_offset)) = parse_offset_id(&id) else { return };
     let place = Place { physical_offset, id, topic: &topic };
-    if let Err(cause) = give_back_at(core, queue, &place, -1, Some(why)).await {
+    let whence = Whence { topic: &queue.topic, broker: &queue.queue.broker };
+    if let Err(cause) = give_back_at(core, whence, &place, -1, Some(why)).await {
         tracing::error!(id = place.id, topic, cause, "an unreadable message could not be moved to the dead letters");
     }
 }
 
 /// The broker filters by hash; two tags may have one.
-fn wants(subscription: Option<&Subscription>, message: &StoredMessage) -> bool {
+pub(crate) fn wants(subscription: Option<&Subscription>, message: &StoredMessage) -> bool {
     let has_one_of =
         |tags: &[String]| tags.is_empty() || message.tag().is_some_and(|tag| tags.iter().any(|one| one == tag));
     subscription.is_none_or(|subscription| {
@@ -267,11 +273,10 @@ fn wants(subscription: Option<&Subscription>, message: &StoredMessage) -> bool {
 }
 
 /// A message that comes again shows the topic it was sent to.
-fn own(queue: &Assigned, mut message: StoredMessage) -> StoredMessage {
-    if is_retry(&queue.topic)
-        && let Some(original) = message.property(property::RETRY_TOPIC).map(str::to_owned)
-    {
-        message.topic = original;
+pub(crate) fn own(group: &str, mut message: StoredMessage) -> StoredMessage {
+    if is_retry(&message.topic) {
+        let said = message.property(property::RETRY_TOPIC);
+        message.topic = said.unwrap_or_else(|| name::popped_topic(&message.topic, group)).to_owned();
     }
     message
 }

@@ -12,8 +12,8 @@ use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::header::group::UnregisterClientRequest;
 use tokio::task::JoinSet;
 
-use crate::config::Subscription;
 use crate::core::Core;
+use crate::modes::Subscription;
 
 /// Tells one broker.
 pub(crate) async fn tell(core: &Core, link: &Link) -> Result<(), CallError> {
@@ -33,7 +33,7 @@ fn data(core: &Core) -> HeartbeatData {
         consume_type: ConsumeType::Passively,
         group_name: core.config.group.clone(),
         message_model: model,
-        subscription_data_set: core.subscriptions.iter().map(|one| subscription(one, core.version)).collect(),
+        subscription_data_set: subscriptions(core),
         unit_mode: false,
     };
     HeartbeatData {
@@ -43,6 +43,11 @@ fn data(core: &Core) -> HeartbeatData {
         producer_data_set: Vec::new(),
         without_sub: false,
     }
+}
+
+/// What this consumer wants, as bodies say it.
+pub(crate) fn subscriptions(core: &Core) -> Vec<SubscriptionData> {
+    core.subscriptions.iter().map(|one| subscription(one, core.version)).collect()
 }
 
 fn subscription(one: &Subscription, version: i64) -> SubscriptionData {

@@ -31,6 +31,10 @@
 //! moves it to the group's dead letters after too many times. A delivery that is dropped is neither: this consumer delivers
 //! it again after [`ConsumerBuilder::redeliver_after`], and its queue's stored offset does not move past it.
 //!
+//! Members may also pop single messages from queues that they share ([`Fetch::Pop`]); deliveries are the same. A popped message is
+//! kept invisible to the others for as long as its delivery lives, one that is dropped or given back comes to whichever member is
+//! quick, and there are no offsets to store.
+//!
 //! When a broker's master is gone, or says that a slave should be read, messages come from a slave; offsets are stored at the
 //! master, or at a slave while name servers know of no master, and once more at the next master. A slave that is behind never
 //! moves a position. An ordered consumer locks its queues at masters alone: without one it goes on for as long as the locks it
@@ -47,23 +51,31 @@ pub mod config;
 pub mod consumer;
 mod core;
 pub mod deliver;
+mod direct;
 pub mod error;
 mod fetch;
+mod figures;
 mod heartbeat;
 mod locks;
+pub mod modes;
 mod notices;
 pub mod offsets;
+mod pop;
 mod queue;
 mod reach;
 mod rebalance;
 pub mod reply;
 mod send_back;
 mod shelf;
+mod source;
 mod start;
+mod status;
+mod trace;
 
-pub use config::{ConsumerBuilder, StartFrom};
+pub use config::ConsumerBuilder;
 pub use consumer::Consumer;
 pub use deliver::Delivery;
 pub use error::{BuildError, RetryError};
+pub use modes::{Fetch, StartFrom};
 pub use orbitmq_common::message::message::StoredMessage;
 pub use reply::ReplyError;

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use orbitmq_common::message::message::StoredMessage;
+use orbitmq_common::protocol::body::running::ProcessQueueInfo;
 use orbitmq_common::route::table::Queue;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::core::now_ms;
+use crate::figures::TopicFigures;
 use crate::offsets::Window;
 
 /// A lock that was not renewed for so long counts as lost; brokers keep it for twice that.
@@ -38,6 +41,8 @@ struct State {
     in_hand: usize,
     /// The offset that the broker has.
     stored: Option<i64>,
+    /// How often somebody else has set the offset.
+    resets: u32,
     /// The member of the broker group that has it; the next master may have an older one.
     stored_at: String,
     /// Until when the broker's lock is ours.
@@ -47,6 +52,21 @@ struct State {
     /// An ordered queue rests until then.
     rests_until: Option<Instant>,
     on_shelf: bool,
+}
+
+/// An offset on its way to where it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub offset: i64,
+    /// How often the offset had been set by somebody else by then.
+    resets: u32,
+}
+
+impl Commit {
+    /// Of a queue that has not begun.
+    pub(crate) fn first(offset: i64) -> Self {
+        Self { offset, resets: 0 }
+    }
 }
 
 /// How far a queue is done, when its broker has only stored less.
@@ -80,6 +100,10 @@ pub(crate) struct Assigned {
     pub read_from: AtomicI64,
     /// Whether an offset is on its way to the broker.
     pub committing: AtomicBool,
+    pub figures: Arc<TopicFigures>,
+    /// When it was last asked for messages, and when one was last done; ms since the epoch.
+    pub pulled_at: AtomicI64,
+    done_at: AtomicI64,
     state: Mutex<State>,
 }
 
@@ -91,7 +115,13 @@ pub(crate) struct Freed {
 }
 
 impl Assigned {
-    pub(crate) fn new(topic: Arc<str>, queue: Queue, order: Order, revoked: CancellationToken) -> Self {
+    pub(crate) fn new(
+        topic: Arc<str>,
+        queue: Queue,
+        order: Order,
+        revoked: CancellationToken,
+        figures: Arc<TopicFigures>,
+    ) -> Self {
         Self {
             topic,
             queue,
@@ -100,6 +130,9 @@ impl Assigned {
             bell: Notify::new(),
             read_from: AtomicI64::new(0),
             committing: AtomicBool::new(false),
+            figures,
+            pulled_at: AtomicI64::new(0),
+            done_at: AtomicI64::new(now_ms()),
             state: Mutex::default(),
         }
     }
@@ -148,6 +181,10 @@ impl Assigned {
         let mut state = self.state.lock();
         state.waiting.clear();
         state.returned.clear();
+        // Whoever set the offset has stored it: what was stored here before is not there any more, and what is on its way counts
+        // for nothing.
+        state.stored = None;
+        state.resets = state.resets.wrapping_add(1);
         let (messages, bytes) = state.window.as_mut().map_or((0, 0), |window| window.reset(next));
         Freed { messages, bytes }
     }
@@ -195,6 +232,7 @@ impl Assigned {
 
     /// A delivered message is done.
     pub(crate) fn done(&self, message: &StoredMessage) -> Freed {
+        self.done_at.store(now_ms(), Ordering::Relaxed);
         let mut state = self.state.lock();
         state.in_hand = state.in_hand.saturating_sub(1);
         let offset = i64::try_from(message.queue_offset).unwrap_or(i64::MAX);
@@ -228,10 +266,11 @@ impl Assigned {
     }
 
     /// The offset to store at a broker, if it differs from what is stored or another member of the group has that.
-    pub(crate) fn to_commit(&self, keeper: &str) -> Option<i64> {
+    pub(crate) fn to_commit(&self, keeper: &str) -> Option<Commit> {
         let state = self.state.lock();
         let done = state.window.as_ref()?.commit();
-        (state.stored != Some(done) || state.stored_at != keeper).then_some(done)
+        let is_news = state.stored != Some(done) || state.stored_at != keeper;
+        is_news.then_some(Commit { offset: done, resets: state.resets })
     }
 
     /// What is done and not stored.
@@ -242,15 +281,43 @@ impl Assigned {
     }
 
     /// The broker at `keeper` has stored this offset.
-    pub(crate) fn committed(&self, offset: i64, keeper: &str) {
+    pub(crate) fn committed(&self, commit: Commit, keeper: &str) {
         let mut state = self.state.lock();
-        state.stored = Some(offset);
-        keeper.clone_into(&mut state.stored_at);
+        if state.resets == commit.resets {
+            state.stored = Some(commit.offset);
+            keeper.clone_into(&mut state.stored_at);
+        }
     }
 
     /// The offset up to which all is done.
     pub(crate) fn position(&self) -> Option<i64> {
         self.state.lock().window.as_ref().map(Window::commit)
+    }
+
+    /// What is told about it to whoever asks.
+    pub(crate) fn info(&self) -> ProcessQueueInfo {
+        let state = self.state.lock();
+        let window = state.window.as_ref();
+        let held = window.map_or(0, Window::held);
+        let locked = state.locked_until.is_some_and(|until| Instant::now() < until);
+        let since = state.locked_until.map_or(0, |until| {
+            let ago = LOCK_LASTS.saturating_sub(until.saturating_duration_since(Instant::now()));
+            now_ms() - i64::try_from(ago.as_millis()).unwrap_or(0)
+        });
+        ProcessQueueInfo {
+            commit_offset: window.map_or(-1, Window::commit),
+            cached_msg_count: i32::try_from(held).unwrap_or(i32::MAX),
+            cached_msg_min_offset: window.filter(|_| held > 0).map_or(0, Window::commit),
+            cached_msg_max_offset: window.filter(|_| held > 0).map_or(0, |window| window.next() - 1),
+            cached_msg_size_in_mi_b: i32::try_from(window.map_or(0, Window::bytes) >> 20).unwrap_or(i32::MAX),
+            transaction_msg_count: if self.order == Order::OneByOne { i32::from(state.in_hand > 0) } else { 0 },
+            locked,
+            last_lock_timestamp: since,
+            droped: self.revoked.is_cancelled(),
+            last_pull_timestamp: self.pulled_at.load(Ordering::Relaxed),
+            last_consume_timestamp: self.done_at.load(Ordering::Relaxed),
+            ..ProcessQueueInfo::default()
+        }
     }
 
     /// The lock of the broker at `address` was confirmed (or refused) just now.
@@ -261,6 +328,14 @@ impl Assigned {
         drop(state);
         if ours {
             self.bell.notify_waiters();
+        }
+    }
+
+    /// The connection to the broker at `address` has ended, and with it its lock.
+    pub(crate) fn lock_is_lost(&self, address: &str) {
+        let mut state = self.state.lock();
+        if state.locked_at == address {
+            state.locked_until = None;
         }
     }
 

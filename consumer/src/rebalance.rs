@@ -15,8 +15,11 @@ use tokio::task::JoinSet;
 
 use crate::commit;
 use crate::core::Core;
+use crate::deliver::is_retry;
 use crate::fetch;
 use crate::locks;
+use crate::modes::Fetch;
+use crate::pop::assignment::{self, Plan};
 use crate::queue::{Assigned, LOCK_LASTS, Order};
 
 /// A topic that cannot be shared out yet is looked at again so soon.
@@ -41,6 +44,15 @@ pub(crate) async fn run(core: Arc<Core>) {
 async fn share_all(core: &Arc<Core>) -> bool {
     let mut settled = true;
     for subscription in &core.subscriptions {
+        if let Some(of) = &subscription.given_back_of {
+            // Most groups never gave anything back while they popped; who pops has it from there.
+            let is_popped = core.lanes.lock().keys().any(|(topic, ..)| topic == of);
+            if is_popped || core.finder.table().get(&subscription.topic).is_none() {
+                apply(core, &subscription.topic, BTreeSet::new());
+                drop(core.finder.find(&subscription.topic).await);
+                continue;
+            }
+        }
         if let Err(cause) = share(core, &subscription.topic).await {
             tracing::debug!(topic = %subscription.topic, cause, "the topic cannot be shared out now");
             settled = false;
@@ -52,6 +64,23 @@ async fn share_all(core: &Arc<Core>) -> bool {
 #[tracing::instrument(level = "debug", skip(core))]
 async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), String> {
     let route = core.finder.find(topic).await.map_err(|error| error.to_string())?;
+    if core.config.fetch != Fetch::Pull && !core.is_broadcasting() && !is_retry(topic) {
+        let (pull, pop) = match assignment::plan(core, topic, &route).await? {
+            Plan::Pull => (true, Vec::new()),
+            Plan::Pop(queues) => (false, queues),
+        };
+        if !pull {
+            // What was pulled is stored first: pops begin where the group's offsets are.
+            apply(core, topic, BTreeSet::new());
+            if core.releasing.lock().iter().any(|(of, _)| of == topic) {
+                return Err("its queues are still being let go".to_owned());
+            }
+        }
+        assignment::apply(core, topic, &pop);
+        if !pull {
+            return Ok(());
+        }
+    }
     let own = if core.is_broadcasting() {
         route.readable.clone()
     } else {
@@ -124,6 +153,7 @@ fn apply(core: &Arc<Core>, topic: &Arc<str>, own: BTreeSet<Queue>) {
         return;
     }
     let order = if core.is_ordered() { Order::OneByOne } else { Order::Free };
+    let figures = core.figures.of(topic);
     let mut lost = Vec::new();
     let mut gained = Vec::new();
     {
@@ -143,7 +173,7 @@ fn apply(core: &Arc<Core>, topic: &Arc<str>, own: BTreeSet<Queue>) {
             }
             queues.entry((Arc::clone(topic), queue.clone())).or_insert_with(|| {
                 let revoked = core.closing.child_token();
-                let assigned = Arc::new(Assigned::new(Arc::clone(topic), queue, order, revoked));
+                let assigned = Arc::new(Assigned::new(Arc::clone(topic), queue, order, revoked, Arc::clone(&figures)));
                 gained.push(Arc::clone(&assigned));
                 assigned
             });

@@ -9,7 +9,6 @@ use orbitmq_common::protocol::header::send::{SendBackRequest, SendRequestV2};
 
 use crate::core::Core;
 use crate::error::RetryError;
-use crate::queue::Assigned;
 
 /// What RocketMQ's clients assume where the group's own limit is not known.
 const DEFAULT_MAX: i32 = 16;
@@ -21,26 +20,37 @@ const HIGHEST_LEVEL: i32 = 18;
 /// `reason` is kept with it.
 pub(crate) async fn send_back(
     core: &Core,
-    queue: &Assigned,
+    whence: Whence<'_>,
     message: &StoredMessage,
     level: i32,
     reason: Option<&str>,
 ) -> Result<(), RetryError> {
-    let Err(first) = to_its_broker(core, queue, message, level, reason).await else { return Ok(()) };
+    let Err(first) = to_its_broker(core, whence, message, level, reason).await else { return Ok(()) };
     tracing::debug!(cause = first, "a message could not be given back to its broker; trying as a new message");
-    let Err(second) = as_new_message(core, queue, message, level, reason).await else { return Ok(()) };
+    let Err(second) = as_new_message(core, whence, message, level, reason).await else { return Ok(()) };
     Err(RetryError { message_id: message.message_id(), cause: format!("{first}; as a new message: {second}") })
 }
 
-async fn to_its_broker(
+/// Gives a message back to the broker that holds it.
+///
+/// # Errors
+/// It did not take it.
+pub(crate) async fn to_its_broker(
     core: &Core,
-    queue: &Assigned,
+    whence: Whence<'_>,
     message: &StoredMessage,
     level: i32,
     reason: Option<&str>,
 ) -> Result<(), String> {
     let place = Place { physical_offset: message.physical_offset, id: message.offset_id(), topic: &message.topic };
-    give_back_at(core, queue, &place, level, reason).await
+    give_back_at(core, whence, &place, level, reason).await
+}
+
+/// Topic and broker of the queue that a message came through.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whence<'a> {
+    pub topic: &'a str,
+    pub broker: &'a str,
 }
 
 /// Where a message is stored, which is all that a broker needs to take it back.
@@ -52,14 +62,14 @@ pub(crate) struct Place<'a> {
 
 pub(crate) async fn give_back_at(
     core: &Core,
-    queue: &Assigned,
+    whence: Whence<'_>,
     place: &Place<'_>,
     level: i32,
     reason: Option<&str>,
 ) -> Result<(), String> {
-    let route = core.finder.table().get(&queue.topic);
-    let master = route.as_ref().and_then(|route| route.master(&queue.queue.broker));
-    let address = master.ok_or_else(|| format!("broker {} has no master now", queue.queue.broker))?;
+    let route = core.finder.table().get(whence.topic);
+    let master = route.as_ref().and_then(|route| route.master(whence.broker));
+    let address = master.ok_or_else(|| format!("broker {} has no master now", whence.broker))?;
     let link = core.link(address).await.map_err(|error| error.to_string())?;
     let fields = SendBackRequest {
         offset: i64::try_from(place.physical_offset).unwrap_or(i64::MAX),
@@ -82,7 +92,7 @@ pub(crate) async fn give_back_at(
 /// The way for a message whose broker is gone: any broker of the retry topic takes a copy.
 async fn as_new_message(
     core: &Core,
-    queue: &Assigned,
+    whence: Whence<'_>,
     message: &StoredMessage,
     level: i32,
     reason: Option<&str>,
@@ -92,7 +102,7 @@ async fn as_new_message(
     let is_dead = level < 0 || message.reconsume_times >= max;
     let topic = if is_dead { name::dead_letter_topic(group) } else { name::retry_topic(group) };
     let route = core.finder.find_or_default(&topic, 1).await.map_err(|error| error.to_string())?;
-    let mut properties = properties(queue, message, max, reason).map_err(|error| error.to_string())?;
+    let mut properties = properties(whence, message, max, reason).map_err(|error| error.to_string())?;
     let marked = if is_dead {
         dead::note_death(&mut properties, group)
     } else {
@@ -143,14 +153,14 @@ async fn as_new_message(
 }
 
 fn properties(
-    queue: &Assigned,
+    whence: Whence<'_>,
     message: &StoredMessage,
     max: i32,
     reason: Option<&str>,
 ) -> Result<Properties, property::PropertyError> {
     let mut properties = Properties::parse(&message.properties);
     properties.remove(property::TRANSACTION_PREPARED).remove(property::CRC32).remove(property::DELAY);
-    let place = Origin { broker: &queue.queue.broker, queue: message.queue_id, offset: message.queue_offset };
+    let place = Origin { broker: whence.broker, queue: message.queue_id, offset: message.queue_offset };
     dead::note_return(&mut properties, &place, reason);
     let origin = message.property(property::ORIGIN_MESSAGE_ID).map_or_else(|| message.offset_id(), str::to_owned);
     properties.set(property::RETRY_TOPIC, &message.topic)?;

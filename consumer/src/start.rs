@@ -8,9 +8,9 @@ use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::offset::{OffsetResponse, QueryOffsetRequest, QueueRequest, SearchOffsetRequest};
 
-use crate::config::StartFrom;
 use crate::core::Core;
 use crate::deliver::is_retry;
+use crate::modes::StartFrom;
 use crate::queue::Assigned;
 
 /// Where to begin.

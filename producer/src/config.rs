@@ -22,6 +22,7 @@ pub(crate) struct Config {
     pub max_message_size: usize,
     pub compress_over: Option<usize>,
     pub default_topic_queues: i32,
+    pub trace: Option<String>,
     pub heartbeat: Duration,
     pub client: ClientOptions,
     pub finder: FinderOptions,
@@ -40,6 +41,7 @@ impl Default for Config {
             max_message_size: 4 * 1024 * 1024,
             compress_over: None,
             default_topic_queues: 4,
+            trace: None,
             heartbeat: Duration::from_secs(30),
             client: ClientOptions::default(),
             finder: FinderOptions::default(),
@@ -65,6 +67,21 @@ impl ProducerBuilder {
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.config.group = group.into();
+        self
+    }
+
+    /// Writes a trace of each message to the topic of RocketMQ's message traces, `RMQ_SYS_TRACE_TOPIC`, where `mqadmin
+    /// queryMsgTraceById` and the dashboard look for it. Traces are gathered and sent apart; what cannot be sent is dropped and
+    /// logged once. Brokers have that topic with `traceTopicEnable=true`, or create it as they do others.
+    #[must_use]
+    pub fn trace(self) -> Self {
+        self.trace_to(orbitmq_common::name::TRACE_TOPIC)
+    }
+
+    /// Like [`Self::trace`], to a topic of one's own.
+    #[must_use]
+    pub fn trace_to(mut self, topic: impl Into<String>) -> Self {
+        self.config.trace = Some(topic.into());
         self
     }
 

@@ -72,6 +72,7 @@ pub mod receipt;
 mod replies;
 pub mod request;
 mod send;
+mod trace;
 pub mod transaction;
 
 pub use choose::Choose;

@@ -11,6 +11,7 @@ use orbitmq_common::message::{compress, property, sysflag};
 use orbitmq_common::name;
 use orbitmq_common::net::client::Client;
 use orbitmq_common::net::connection::Handler;
+use orbitmq_common::route::courier::Courier;
 use orbitmq_common::route::finder::RouteFinder;
 use orbitmq_common::route::identity;
 use orbitmq_common::route::links::Links;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub client_id: String,
     pub stopped: CancellationToken,
     pub notices: Arc<Notices>,
+    pub courier: Option<Arc<Courier>>,
     ids: UniqueIds,
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
@@ -86,6 +88,9 @@ impl Producer {
         let links = Arc::new(Links::new(Arc::new(client)));
         let finder = RouteFinder::new(Arc::clone(&links), config.nameservers.clone(), config.finder.clone())?;
         let own = identity::own_address(&config.nameservers).await;
+        let traces_to =
+            |topic: &String| Arc::new(Courier::new(topic, &config.group, Arc::clone(&links), finder.clone()));
+        let courier = config.trace.as_ref().map(traces_to);
         let shared = Arc::new(Shared {
             links,
             finder,
@@ -93,6 +98,7 @@ impl Producer {
             client_id: identity::client_id(own),
             stopped: CancellationToken::new(),
             notices,
+            courier,
             ids: UniqueIds::new(own),
             messages: Arc::new(Semaphore::new(config.max_in_flight.min(permits(usize::MAX)))),
             bytes: Arc::new(Semaphore::new(permits(config.max_bytes_in_flight))),
@@ -101,6 +107,12 @@ impl Producer {
         });
         let (stopped, changes) = (shared.stopped.clone(), shared.finder.changes());
         tokio::spawn(heartbeat::run(Arc::downgrade(&shared), stopped, changes));
+        if let Some(courier) = shared.courier.clone() {
+            let stopped = shared.stopped.clone();
+            tokio::spawn(async move {
+                tokio::select! { () = stopped.cancelled() => {}, () = courier.run() => {} }
+            });
+        }
         Ok(Self { shared })
     }
 
@@ -242,6 +254,11 @@ impl Producer {
         let done = shared.messages.acquire_many(u32::try_from(all).unwrap_or(u32::MAX));
         if tokio::time::timeout(CLOSE_WITHIN, done).await.is_err() {
             tracing::warn!("closing although some sends still wait for their answers");
+        }
+        if let Some(courier) = &shared.courier
+            && tokio::time::timeout(CLOSE_WITHIN, courier.flush()).await.is_err()
+        {
+            tracing::warn!("closing although some traces were not sent");
         }
         heartbeat::unregister(shared).await;
         shared.stopped.cancel();

@@ -18,6 +18,7 @@ use crate::choose::Choice;
 use crate::error::{FailedTry, SendError};
 use crate::producer::Shared;
 use crate::receipt::{SendReceipt, Unconfirmed};
+use crate::trace;
 
 /// What goes over the wire: a message, or several as one batch.
 #[derive(Debug)]
@@ -102,8 +103,18 @@ impl Sending {
                 Some(in_hand) => in_hand,
                 None => self.begin().await?,
             };
-            if let Some(receipts) = self.conclude(in_hand).await? {
-                return Ok(receipts);
+            match self.conclude(in_hand).await {
+                Ok(None) => {}
+                Ok(Some(receipts)) => {
+                    trace::note(&self, &receipts, true);
+                    return Ok(receipts);
+                }
+                Err(error) => {
+                    if let SendError::Unconfirmed { receipts, .. } = &error {
+                        trace::note(&self, receipts, false);
+                    }
+                    return Err(error);
+                }
             }
         }
     }

@@ -170,15 +170,14 @@ fn newer_than_known(header: &PullRequest<'_>, known: &Result<Filter, FilterError
 }
 
 /// Sends the reader to the offset an administrator has set.
-fn moved(broker: &Broker, frame: &Frame, topic: &str, queue: u32, offset: i64) -> Frame {
+fn moved(broker: &Broker, request: &Frame, topic: &str, queue: u32, offset: i64) -> Frame {
     let fields = PullResponse {
         next_begin_offset: offset,
         min_offset: broker.store.min_offset(topic, queue),
         max_offset: broker.store.max_offset(topic, queue),
         ..PullResponse::default()
     };
-    frame
-        .answer(response::PULL_OFFSET_MOVED)
+    Frame { opaque: request.opaque, ..request.answer(response::PULL_OFFSET_MOVED) }
         .with_fields(&fields)
         .with_remark("an administrator has reset the group's offset")
 }
@@ -215,8 +214,15 @@ async fn hold(broker: &Broker, mut pull: Pull, request: &Frame) -> Frame {
     // A message may be acknowledged a moment before its queue shows it; a reader must see what a sender knows to be stored.
     broker.store.built(broker.store.confirmed()).await;
     let end = Instant::now() + pull.hold.unwrap_or_default();
+    let queue_id = i32::try_from(pull.queue).unwrap_or(-1);
     let mut looked = false;
     loop {
+        let reset = broker.offsets.reset_rung();
+        tokio::pin!(reset);
+        reset.as_mut().enable();
+        if let Some(offset) = broker.offsets.take_reset(&pull.topic, &pull.reader.group, queue_id) {
+            return moved(broker, request, &pull.topic, pull.queue, offset);
+        }
         // Asked first: one that is promoted meanwhile has read as a slave.
         let slave = broker.is_slave();
         let read = pull.read(broker);
@@ -240,6 +246,7 @@ async fn hold(broker: &Broker, mut pull: Pull, request: &Frame) -> Frame {
         pull.offset = pull.offset.max(read.next_offset);
         tokio::select! {
             () = broker.store.wait(&pull.topic, pull.queue, pull.offset) => {}
+            () = reset => {}
             () = tokio::time::sleep_until(end) => return answer(broker, &pull, request, read, misses),
             () = broker.stop.cancelled() => return answer(broker, &pull, request, read, misses),
         }

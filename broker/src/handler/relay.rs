@@ -8,7 +8,7 @@ use orbitmq_common::message::id;
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
-use serde::{Deserialize, Serialize};
+use orbitmq_common::protocol::header::examine::{ConsumeDirectlyRequest, RunningInfoRequest};
 
 use crate::broker::Broker;
 use crate::members::member::Member;
@@ -16,34 +16,6 @@ use crate::refusal::Refusal;
 
 /// How long a consumer may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// GET_CONSUMER_RUNNING_INFO (307).
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RunningInfoRequest<'a> {
-    #[serde(borrow)]
-    consumer_group: Cow<'a, str>,
-    #[serde(borrow)]
-    client_id: Cow<'a, str>,
-    #[serde(default)]
-    jstack_enable: Option<bool>,
-}
-
-/// CONSUME_MESSAGE_DIRECTLY (309).
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ConsumeDirectlyRequest<'a> {
-    #[serde(borrow)]
-    consumer_group: Cow<'a, str>,
-    #[serde(borrow, default)]
-    client_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    msg_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    broker_name: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    topic: Option<Cow<'a, str>>,
-}
 
 fn member(broker: &Broker, group: &str, client: &str) -> Result<Member, Refusal> {
     broker.members.consumer(group, client).ok_or_else(|| {

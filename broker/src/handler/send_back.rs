@@ -62,7 +62,7 @@ fn store(broker: &Broker, header: &SendBackRequest<'_>) -> Result<u64, Refusal> 
     } else {
         header.delay_level
     };
-    let mut properties = properties(broker, &record, header.reason.as_deref()).map_err(refuse)?;
+    let mut properties = properties(broker, &record, group, header.reason.as_deref()).map_err(refuse)?;
     if is_dead {
         dead::note_death(&mut properties, group).map_err(refuse)?;
     }
@@ -82,13 +82,19 @@ fn refuse(error: PropertyError) -> Refusal {
 }
 
 /// The properties of the copy: those of the message, where it came from, and why it is given back.
-fn properties(broker: &Broker, record: &RecordView<'_>, reason: Option<&str>) -> Result<Properties, PropertyError> {
+fn properties(
+    broker: &Broker,
+    record: &RecordView<'_>,
+    group: &str,
+    reason: Option<&str>,
+) -> Result<Properties, PropertyError> {
     let mut properties = Properties::parse(record.properties);
     properties.remove(property::CRC32);
     let place = Origin { broker: &broker.config.name, queue: record.queue_id, offset: record.queue_offset };
     dead::note_return(&mut properties, &place, reason);
     if properties.get(property::RETRY_TOPIC).is_none() {
-        properties.set(property::RETRY_TOPIC, record.topic)?;
+        // A popped message that was given back lies in a retry topic without saying so.
+        properties.set(property::RETRY_TOPIC, name::popped_topic(record.topic, group))?;
     }
     if properties.get(property::ORIGIN_MESSAGE_ID).is_none() {
         properties.set(property::ORIGIN_MESSAGE_ID, &id::offset_id(record.store_host, record.physical_offset))?;

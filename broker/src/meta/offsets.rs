@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
@@ -28,6 +30,8 @@ pub struct Offsets {
     table: RwLock<Table>,
     /// Offsets that an administrator set: the group's next pull is sent there, and until then its commits count for nothing.
     resets: Resets,
+    /// Rung when an administrator has set one: held pulls of the group have to hear of it.
+    reset_bell: Notify,
     taken: Taken,
     db: Arc<Db>,
 }
@@ -87,7 +91,7 @@ impl Offsets {
         }
         let taken = Taken::load(Arc::clone(&db))?;
         let resets = Resets::load(Arc::clone(&db))?;
-        Ok(Self { table: RwLock::new(table), resets, taken, db })
+        Ok(Self { table: RwLock::new(table), resets, reset_bell: Notify::new(), taken, db })
     }
 
     /// The group's offset in a queue: the first message it has not consumed.
@@ -205,7 +209,15 @@ impl Offsets {
         // Held before the reset is there: a commit comes before both or after both.
         let mut table = self.table.write();
         self.resets.set(key.clone(), offset);
-        self.set(&mut table, key, (topic, group, queue), offset)
+        let number = self.set(&mut table, key, (topic, group, queue), offset);
+        drop(table);
+        self.reset_bell.notify_waiters();
+        number
+    }
+
+    /// Resolves when an administrator sets an offset after this was called; whose is seen by [`Self::take_reset`].
+    pub fn reset_rung(&self) -> Notified<'_> {
+        self.reset_bell.notified()
     }
 
     /// Where an administrator has sent the group; asked once, by its next pull.

@@ -254,6 +254,7 @@ impl Pop {
         let appended = self.notebook().checkpoint(handle.revive_queue, &checkpoint)?;
         let short = u32::try_from(invisible).unwrap_or(u32::MAX);
         shelf.open.insert(new, short, &[offset], appended.queue_offset);
+        shelf.noted(appended.queue_offset);
         let end = self.note_acks(handle.revive_queue, old, &[offset], &mut shelf)?;
         shelf.open.close(old, offset);
         Ok((new.pop_time, end))

@@ -4,6 +4,7 @@
 //! before its time is over, and every message is acknowledged by somebody in the end.
 
 mod gathered;
+mod own_notes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -277,6 +278,7 @@ impl Run {
     }
 
     async fn keep(&mut self) {
+        self.broker.pop.read_foreign();
         keep::store_progress(&self.broker).await;
         self.kept = self.rows();
     }

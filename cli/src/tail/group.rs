@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::time::{Duration, UNIX_EPOCH};
 
-use orbitmq_consumer::{Consumer, StartFrom};
+use orbitmq_consumer::{Consumer, Fetch, StartFrom};
 
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::session::Session;
-use crate::tail::{Arguments, Printer, Start};
+use crate::tail::{Arguments, Printer, Start, Way};
 
 /// Prints and acknowledges until the end, then stores the offsets.
 pub async fn run(
@@ -25,7 +25,13 @@ pub async fn run(
     // Asked first: a consumer would wait for a topic that is not there.
     session.route(&arguments.topic).await?;
     let builder = Consumer::builder().nameservers(session.nameservers()).group(arguments.group.unwrap_or_default());
-    let consumer = builder.subscribe(arguments.topic, arguments.tags).start_from(start).build().await?;
+    let fetch = match arguments.fetch {
+        Way::Pull => Fetch::Pull,
+        Way::Pop => Fetch::Pop,
+        Way::ByGroup => Fetch::ByGroup,
+    };
+    let builder = if arguments.trace { builder.trace() } else { builder };
+    let consumer = builder.subscribe(arguments.topic, arguments.tags).start_from(start).fetch(fetch).build().await?;
     tokio::pin!(end);
     let ended = loop {
         let delivery = tokio::select! {

@@ -5,7 +5,7 @@ pub mod watch;
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use orbitmq_common::message::message::StoredMessage;
 
 use crate::failure::Failure;
@@ -25,6 +25,12 @@ pub struct Arguments {
     /// Consume as a member of this group: what is printed counts as consumed.
     #[arg(long, value_parser = parse_name)]
     group: Option<String>,
+    /// How messages come to a member of a group: pull, pop, or by-group: as its request mode at the brokers says.
+    #[arg(long, value_name = "WAY", default_value = "pull", requires = "group", value_enum)]
+    fetch: Way,
+    /// Also write traces where "mqadmin queryMsgTraceById" looks for them.
+    #[arg(long, requires = "group")]
+    trace: bool,
     /// Where to begin: first, last, or a time (2026-11-21T12:30:00Z, or 10m for ten minutes ago). A group that has stored
     /// offsets begins there.
     #[arg(long, value_name = "PLACE", default_value = "last", value_parser = Start::parse)]
@@ -38,6 +44,14 @@ pub struct Arguments {
     /// Stop after so long.
     #[arg(long = "for", value_name = "TIME", value_parser = time::parse_length)]
     limit: Option<Duration>,
+}
+
+/// How messages come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Way {
+    Pull,
+    Pop,
+    ByGroup,
 }
 
 /// Where to begin.

@@ -12,3 +12,4 @@ pub mod recall;
 pub mod receipt;
 pub mod record;
 pub mod sysflag;
+pub mod trace;

@@ -51,10 +51,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// A request of kind `code` in the encoding of this connection.
+    /// A request of kind `code` in the encoding of this connection. RocketMQ's binary header has no room for the large numbers of
+    /// popping; such a request goes as JSON, which every server reads.
     #[must_use]
     pub fn request(&self, code: i32) -> Frame {
-        Frame::request(code, self.encoding)
+        let fits = self.encoding != Encoding::Binary || i16::try_from(code).is_ok();
+        Frame::request(code, if fits { self.encoding } else { Encoding::Json })
     }
 
     /// The other end.

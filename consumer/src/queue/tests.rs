@@ -14,3 +14,18 @@ fn what_others_stored_meanwhile_goes_before_what_was_done_here() {
     assert_eq!(young.start(None), Some(3));
     assert_eq!(young.start(Some(0)), Some(3));
 }
+
+#[test]
+fn a_commit_that_was_on_its_way_when_the_offset_was_reset_counts_for_nothing() {
+    let (figures, queue) = (Arc::new(TopicFigures::new()), Queue { broker: "b".into(), id: 0 });
+    let queue = Assigned::new("T".into(), queue, Order::Free, CancellationToken::new(), figures);
+    queue.begin(20, Some(10), "a".to_owned());
+    let on_its_way = queue.to_commit("a").unwrap();
+    assert_eq!(on_its_way.offset, 20);
+    queue.reset(5);
+    queue.receive(5, Vec::new(), 20);
+    queue.committed(on_its_way, "a");
+    assert_eq!(queue.to_commit("a").map(|commit| commit.offset), Some(20), "the broker has 5, not 20");
+    queue.committed(queue.to_commit("a").unwrap(), "a");
+    assert_eq!(queue.to_commit("a"), None);
+}

@@ -11,9 +11,10 @@ use orbitmq_common::net::client::answer_hello;
 use orbitmq_common::net::connection::{ConnectionOptions, Handler, Outcome};
 use orbitmq_common::net::peer::Peer;
 use orbitmq_common::net::server::{bind, serve};
-use orbitmq_common::protocol::body::group::{ConsumerIds, LockRequest, LockResponse};
+use orbitmq_common::protocol::body::group::{ConsumerIds, LockRequest, LockResponse, MessageQueue};
 use orbitmq_common::protocol::body::heartbeat::HeartbeatData;
 use orbitmq_common::protocol::body::route::{BrokerData, QueueData, TopicRoute};
+use orbitmq_common::protocol::body::stats::reset_offsets;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::{Encoding, Frame};
 use orbitmq_common::protocol::header::group::{ConsumerGroupRequest, UnregisterClientRequest};
@@ -164,6 +165,16 @@ impl Broker {
         for peer in state.peers.values() {
             let fields = ConsumerGroupRequest { consumer_group: "g".into() };
             let notice = Frame::request(request::NOTIFY_CONSUMER_IDS_CHANGED, Encoding::Json).with_fields(&fields);
+            drop(peer.tell(notice.oneway()));
+        }
+    }
+
+    /// Sends all members to an offset, as brokers do whose clients reset offsets.
+    pub fn push_reset(&self, topic: &str, queue_id: i32, offset: i64) {
+        let queue = MessageQueue { broker_name: "b".to_owned(), queue_id, topic: topic.to_owned() };
+        for peer in self.state.lock().peers.values() {
+            let notice = Frame::request(request::RESET_CONSUMER_CLIENT_OFFSET, Encoding::Json);
+            let notice = notice.with_body(reset_offsets(&vec![(queue.clone(), offset)]));
             drop(peer.tell(notice.oneway()));
         }
     }

@@ -10,7 +10,7 @@ use orbitmq_common::protocol::header::examine::{
     AllConsumeStatsRequest, CloneOffsetsRequest, ConsumerStatusRequest, CorrectionRequest, ForbiddenRequest,
     GroupTopicRequest, QueueEntriesRequest, TrafficRequest,
 };
-use orbitmq_common::protocol::header::offset::UpdateOffsetRequest;
+use orbitmq_common::protocol::header::offset::{QueueRequest, UpdateOffsetRequest};
 use orbitmq_common::protocol::header::pull::PullRequest;
 use orbitmq_common::protocol::header::send::SendRequestV2;
 use orbitmq_common::protocol::relaxed;
@@ -53,6 +53,9 @@ impl Asker {
             let send = asker.link.request(request::SEND_MESSAGE_V2).with_fields(&fields).with_body(body);
             assert_eq!(asker.link.call(send, DEADLINE).await.unwrap().code, response::SUCCESS);
         }
+        // A pull takes what is there; this answer comes once all three are.
+        let place = QueueRequest { topic: "T".into(), queue_id: 0, committed: None };
+        assert_eq!(asker.ask(request::GET_MAX_OFFSET, &place).await.code, response::SUCCESS);
         assert_eq!(asker.pull("G", 0).await.code, response::SUCCESS);
         asker.commit("G", 2).await;
         asker

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::de::{self, Deserializer};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::protocol::body::group::MessageQueue;
 use crate::protocol::body::heartbeat::MessageModel;
 
 /// BATCH_ACK_MESSAGE (200151).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BatchAckBody {
     /// The broker that the messages were popped from.
@@ -19,7 +19,7 @@ pub struct BatchAckBody {
 }
 
 /// Messages that were popped together from one queue.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BatchAck {
     /// The group.
@@ -47,11 +47,22 @@ pub struct BatchAck {
     #[serde(rename = "it", alias = "invisibleTime")]
     pub invisible: i64,
     /// Bit n, the lowest of the first byte first: the message at `start + n` is acknowledged.
-    #[serde(rename = "b", alias = "bitSet", deserialize_with = "bits")]
+    #[serde(rename = "b", alias = "bitSet", serialize_with = "to_base64", deserialize_with = "bits")]
     pub bits: Vec<u8>,
 }
 
 impl BatchAck {
+    /// Acknowledges the message that many offsets behind `start`.
+    pub fn set(&mut self, distance: usize) {
+        let byte = distance / 8;
+        if self.bits.len() <= byte {
+            self.bits.resize(byte + 1, 0);
+        }
+        if let Some(byte) = self.bits.get_mut(byte) {
+            *byte |= 1 << (distance % 8);
+        }
+    }
+
     /// Distances from `start` of the acknowledged messages.
     pub fn distances(&self) -> impl Iterator<Item = i64> + '_ {
         let each = (0_i64..).zip(&self.bits);
@@ -99,6 +110,22 @@ fn base64(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(out)
+}
+
+/// As Java's clients write a bit set.
+fn to_base64<S: Serializer>(bits: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    const DIGITS: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |group: u32, at: u32| DIGITS.get((group >> at & 63) as usize).map_or('=', |digit| char::from(*digit));
+    let mut text = String::with_capacity(bits.len().div_ceil(3) * 4);
+    for some in bits.chunks(3) {
+        let byte = |n: usize| some.get(n).map_or(0, |byte| u32::from(*byte));
+        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
+        text.push(digit(group, 18));
+        text.push(digit(group, 12));
+        text.push(if some.len() > 1 { digit(group, 6) } else { '=' });
+        text.push(if some.len() > 2 { digit(group, 0) } else { '=' });
+    }
+    serializer.serialize_str(&text)
 }
 
 /// How the members of a group get the messages of a topic.
@@ -199,5 +226,19 @@ mod tests {
         assert!(relaxed::parse::<BatchAck>(br#"{"b":"*"}"#).is_err());
         assert!(relaxed::parse::<BatchAck>(br#"{"b":[300]}"#).is_err());
         assert!(relaxed::parse::<BatchAck>(br#"{"b":null}"#).unwrap().bits.is_empty());
+    }
+
+    #[test]
+    fn a_bit_set_is_written_as_java_reads_it() {
+        for distances in [&[0, 2, 9][..], &[0], &[7, 8, 16, 31], &[63, 100]] {
+            let mut ack = BatchAck::default();
+            distances.iter().for_each(|distance| ack.set(*distance));
+            let text = serde_json::to_string(&ack).unwrap();
+            assert!(distances != [0, 2, 9] || text.contains(r#""b":"BQI=""#), "{text}");
+            let read: BatchAck = relaxed::parse(text.as_bytes()).unwrap();
+            assert_eq!(read, ack);
+            let wanted: Vec<i64> = distances.iter().map(|distance| i64::try_from(*distance).unwrap()).collect();
+            assert_eq!(read.distances().collect::<Vec<_>>(), wanted);
+        }
     }
 }

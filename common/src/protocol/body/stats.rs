@@ -127,8 +127,16 @@ fn table<V: Serialize>(name: &str, rows: &QueueTable<V>) -> Vec<u8> {
     out
 }
 
+/// `{"messageQueueTable":{…}}`, a client's answer to 221.
+#[must_use]
+pub fn client_status(rows: &QueueTable<i64>) -> Vec<u8> {
+    let mut out = table("messageQueueTable", rows);
+    out.push(b'}');
+    out
+}
+
 /// `{{queue}:value,…}`
-fn write_rows<V: Serialize>(out: &mut Vec<u8>, rows: &QueueTable<V>) {
+pub(crate) fn write_rows<V: Serialize>(out: &mut Vec<u8>, rows: &QueueTable<V>) {
     out.push(b'{');
     for (at, (queue, value)) in rows.iter().enumerate() {
         if at > 0 {

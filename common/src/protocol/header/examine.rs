@@ -125,3 +125,39 @@ pub struct SettingsResponse<'a> {
     #[serde(borrow)]
     pub version: Cow<'a, str>,
 }
+
+/// GET_CONSUMER_RUNNING_INFO (307), to a broker and from there to the consumer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunningInfoRequest<'a> {
+    /// The consumer's group.
+    #[serde(borrow)]
+    pub consumer_group: Cow<'a, str>,
+    /// The consumer.
+    #[serde(borrow)]
+    pub client_id: Cow<'a, str>,
+    /// Whether to tell what each thread does.
+    #[serde(default)]
+    pub jstack_enable: Option<bool>,
+}
+
+/// CONSUME_MESSAGE_DIRECTLY (309), to a broker and from there, with the message, to the consumer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumeDirectlyRequest<'a> {
+    /// The consumer's group.
+    #[serde(borrow)]
+    pub consumer_group: Cow<'a, str>,
+    /// The consumer.
+    #[serde(borrow, default)]
+    pub client_id: Option<Cow<'a, str>>,
+    /// The message's offset id.
+    #[serde(borrow, default)]
+    pub msg_id: Option<Cow<'a, str>>,
+    /// The broker that holds it.
+    #[serde(borrow, default)]
+    pub broker_name: Option<Cow<'a, str>>,
+    /// Its topic.
+    #[serde(borrow, default)]
+    pub topic: Option<Cow<'a, str>>,
+}
