@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use orbitmq_common::plain;
 use orbitmq_common::protocol::body::group::{ConsumerConnection, GroupConfig, GroupList};
 use orbitmq_common::protocol::body::heartbeat::MessageModel;
 use orbitmq_common::protocol::body::stats::{self, ConsumeOffset, QueueTable};
@@ -201,7 +202,7 @@ fn still(name: &str, group: &Group, clients: &BTreeSet<&str>, findings: &mut Fin
             queue.queue_id,
             queue.broker_name,
             lag(offset),
-            time::show_length(since),
+            plain::length(since),
             clients.len()
         );
         findings.note(STEP, name, State::Trouble, finding);
