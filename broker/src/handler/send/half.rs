@@ -12,6 +12,7 @@ use super::wishes::{Wishes, push};
 use super::{Place, Stored, offset_of, record};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
+use crate::transaction::end::BeginError;
 use crate::transaction::half::immunity;
 
 /// Stores a half message; the queue and offset that are answered are those of the half message.
@@ -42,7 +43,11 @@ pub(super) fn store(
     let wait = immunity(&properties).unwrap_or(ground.timeout);
     let record = record(broker, peer, header, name::HALF_TOPIC, 0, header.flag, &frame.body, &properties);
     let sys_flag = sysflag::with_transaction(record.sys_flag, sysflag::TRANSACTION_NONE);
-    let appended = broker.transactions.begin(ground, &NewRecord { sys_flag, ..record }, wait)?;
+    let begun = broker.transactions.begin(ground, &NewRecord { sys_flag, ..record }, wait);
+    let appended = begun.map_err(|error| match error {
+        BeginError::Append(error) => broker.not_appended(error),
+        other => other.into(),
+    })?;
     Ok(Stored {
         ids: id::offset_id(broker.address, appended.physical_offset),
         unique_key: wishes.unique_key,
