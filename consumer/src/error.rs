@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use orbitmq_common::filter::syntax::SyntaxError;
 use orbitmq_common::name::NameError;
-use orbitmq_common::route::finder::RouteError;
+use orbitmq_common::route::error::RouteError;
 
 /// A consumer could not be built.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! Which broker holds which queue: the view of a route, asking for it, keeping it fresh.
 
+pub mod error;
 pub mod finder;
 pub mod identity;
 pub mod links;
