@@ -26,6 +26,7 @@ use crate::core::Core;
 use crate::deliver::{self, Delivery};
 use crate::error::BuildError;
 use crate::notices::Notices;
+use crate::troubles::Trouble;
 use crate::{commit, heartbeat, locks, rebalance};
 
 /// Ends the background work when the last handle is gone.
@@ -132,6 +133,12 @@ impl Consumer {
             position: queue.position(),
         };
         held.iter().map(of).collect()
+    }
+
+    /// What keeps this consumer from its messages now; empty when nothing does.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.handle.core.troubles.all()
     }
 
     /// The next delivery; `None` once the consumer is closed.

@@ -36,6 +36,8 @@
 //! moves a position. An ordered consumer locks its queues at masters alone: without one it goes on for as long as the locks it
 //! has last (30 s), then waits.
 //!
+//! No trouble with brokers or name servers ends a consumer: it goes on trying, and [`Consumer::troubles`] says what is the matter.
+//!
 //! Dropping a consumer stops it where it stands; [`Consumer::close`] waits for deliveries in hand, stores offsets and
 //! hands the queues over at once.
 #![deny(missing_docs)]
@@ -60,10 +62,12 @@ pub mod reply;
 mod send_back;
 mod shelf;
 mod start;
+pub mod troubles;
 
 pub use config::{ConsumerBuilder, StartFrom};
 pub use consumer::Consumer;
 pub use deliver::Delivery;
-pub use error::{BuildError, RetryError};
+pub use error::{BuildError, ConsumeError, RetryError};
 pub use orbitmq_common::message::message::StoredMessage;
 pub use reply::ReplyError;
+pub use troubles::Trouble;
