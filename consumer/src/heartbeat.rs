@@ -55,7 +55,8 @@ fn data(core: &Core) -> HeartbeatData {
     }
 }
 
-fn subscription(one: &Subscription, version: i64) -> SubscriptionData {
+/// A subscription as brokers and tools read it.
+pub(crate) fn subscription(one: &Subscription, version: i64) -> SubscriptionData {
     SubscriptionData {
         class_filter_mode: false,
         code_set: one.tags.iter().map(|tag| i32::try_from(tag_hash(tag)).unwrap_or(0)).collect(),

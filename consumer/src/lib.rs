@@ -59,6 +59,7 @@ mod queue;
 mod reach;
 mod rebalance;
 pub mod reply;
+mod running;
 mod send_back;
 mod shelf;
 mod start;

@@ -11,6 +11,7 @@ use orbitmq_common::route::table::Queue;
 use tokio::sync::Notify;
 
 use crate::core::Core;
+use crate::running;
 
 /// Hears brokers. It exists before the consumer does, since connections need it.
 #[derive(Debug, Default)]
@@ -30,6 +31,7 @@ impl Handler for Notices {
                 self.reset(&request);
                 Outcome::Nothing
             }
+            request::GET_CONSUMER_RUNNING_INFO => Outcome::Answer(self.running_info(&request)),
             code => {
                 let remark = format!("request kind {code} is not understood by this consumer");
                 Outcome::Answer(request.refuse(response::REQUEST_CODE_NOT_SUPPORTED, remark))
@@ -43,6 +45,13 @@ impl Handler for Notices {
 }
 
 impl Notices {
+    fn running_info(&self, request: &Frame) -> Frame {
+        let Some(core) = self.core.get().and_then(Weak::upgrade) else {
+            return request.refuse(response::SYSTEM_ERROR, "this consumer has just started, or ends; ask again");
+        };
+        request.answer(response::SUCCESS).with_body(running::info(&core).encode())
+    }
+
     fn reset(&self, request: &Frame) {
         let Some(core) = self.core.get().and_then(Weak::upgrade) else { return };
         let rows = match parse_table::<i64>(&request.body) {

@@ -10,5 +10,6 @@ pub mod pop;
 pub mod register;
 pub mod replica;
 pub mod route;
+pub mod running;
 pub mod stats;
 pub mod topic;
