@@ -32,12 +32,15 @@ struct Noted {
     error: ConsumeError,
 }
 
+/// A topic, and one of its queues.
+type Where = (Arc<str>, Option<Queue>);
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Troubles {
     /// So that success, which is frequent, costs nothing.
     count: AtomicUsize,
-    now: Mutex<BTreeMap<(Arc<str>, Option<Queue>), Noted>>,
+    now: Mutex<BTreeMap<Where, Noted>>,
 }
 
 impl Troubles {

@@ -128,7 +128,7 @@ impl Gone {
             .values()
             .filter(|(broker, topics)| topics.contains(topic) && deleted.is_none_or(|deleted| *deleted < broker.at));
         let mut holders: Vec<GoneBroker> = held.map(|(broker, _)| broker.clone()).collect();
-        holders.sort_by(|a, b| b.at.cmp(&a.at));
+        holders.sort_by_key(|broker| std::cmp::Reverse(broker.at));
         holders
     }
 
