@@ -108,7 +108,12 @@ mod tests {
             queues: vec![(queue, HeldQueue { commit_offset: 7, locked: true, ..HeldQueue::default() })],
             pops: false,
             properties: [("PROP_CONSUME_TYPE".to_owned(), "CONSUME_PASSIVELY".to_owned())].into(),
-            subscriptions: vec![SubscriptionData { topic: "T".into(), sub_string: "*".into(), ..Default::default() }],
+            subscriptions: vec![SubscriptionData {
+                topic: "T".into(),
+                sub_string: "*".into(),
+                expression_type: "TAG".into(),
+                ..SubscriptionData::default()
+            }],
         };
         assert_eq!(RunningInfo::decode(&info.encode()).unwrap(), info);
         let text = String::from_utf8(info.encode()).unwrap();
