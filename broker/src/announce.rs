@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orbitmq_common::name;
 use orbitmq_common::net::client::{Client, ClientOptions, Link};
 use orbitmq_common::net::peer::CallError;
 use orbitmq_common::protocol::body::register::RegisterBody;
@@ -146,6 +147,12 @@ impl<'b> Announcer<'b> {
         let mut topics = broker.topics.snapshot();
         for topic in topics.topic_config_table.values_mut() {
             topic.perm &= broker.tuned.permission() | perm::INHERIT;
+        }
+        // What new topics take their settings from says so only while sends make them: name servers tell askers.
+        if !broker.tuned.auto_create_topics()
+            && let Some(template) = topics.topic_config_table.get_mut(name::DEFAULT_TOPIC)
+        {
+            template.perm &= !perm::INHERIT;
         }
         let body = RegisterBody { filter_server_list: Vec::new(), topic_config_serialize_wrapper: topics };
         let fields = RegisterBrokerRequest {

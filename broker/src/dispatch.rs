@@ -125,7 +125,10 @@ impl Dispatch {
             request::HELLO => Ok(broker.advertised.answer_hello(frame)),
             code => {
                 let name = request::name(code).unwrap_or("unknown");
-                let remark = format!("request kind {code} ({name}) is not understood by this broker");
+                let remark = format!(
+                    "request kind {code} ({name}) is not understood by this broker: it is meant for a name server or a newer broker, or \
+                     the feature is not there (docs/differences.md)"
+                );
                 Err(Refusal::new(response::REQUEST_CODE_NOT_SUPPORTED, remark))
             }
         }

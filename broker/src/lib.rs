@@ -3,6 +3,7 @@
 pub mod advertise;
 pub mod announce;
 pub mod broker;
+pub mod causes;
 pub mod config;
 pub mod conflict;
 pub mod daemon;

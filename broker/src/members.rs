@@ -20,6 +20,7 @@ use crate::config::filtering::OnConflict;
 use crate::conflict::{Conflict, News, Wants};
 use crate::filters::Filters;
 use crate::members::member::Member;
+use crate::meta::removed::Removed;
 use crate::meta::topics::now_ms;
 use crate::subscription::Subscription;
 
@@ -91,6 +92,8 @@ pub struct Members {
     filters: Arc<Filters>,
     on_conflict: OnConflict,
     conflicts: AtomicU64,
+    /// Consumer groups whose last member has left.
+    pub emptied: Removed,
 }
 
 impl Members {
@@ -200,10 +203,14 @@ impl Members {
         let Some(group) = consumers.get_mut(name) else { return false };
         let removed = group.members.remove(&id).is_some();
         let news = group.wants.left(id);
-        if group.members.is_empty() {
+        let is_empty = group.members.is_empty();
+        if is_empty {
             consumers.remove(name);
         }
         drop(consumers);
+        if is_empty {
+            self.emptied.note(name);
+        }
         self.tell_conflict(name, news);
         removed
     }

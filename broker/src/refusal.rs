@@ -36,12 +36,6 @@ impl Refusal {
         Self::new(response::INVALID_PARAMETER, remark)
     }
 
-    /// The topic is not there.
-    #[must_use]
-    pub fn no_topic(topic: &str, cure: &str) -> Self {
-        Self::new(response::TOPIC_NOT_EXIST, format!("topic '{topic}' does not exist at this broker; {cure}"))
-    }
-
     /// The answer to a request that was done, but not as well as it should have been: it keeps what it says.
     #[must_use]
     pub fn mark(self, answer: Frame) -> Frame {

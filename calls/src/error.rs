@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orbitmq_common::route::finder::RouteError;
+use orbitmq_common::route::error::RouteError;
 use orbitmq_consumer::BuildError as ConsumerError;
 use orbitmq_producer::{BuildError as ProducerError, SendError};
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use orbitmq_common::name::DEFAULT_TOPIC;
 use orbitmq_common::protocol::body::route::perm;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::header::admin::CreateTopicRequest;
-use orbitmq_common::route::finder::RouteError;
+use orbitmq_common::route::error::RouteError;
 use tokio::time::Instant;
 
 use crate::directory::Directory;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use orbitmq_common::plain;
 use orbitmq_common::protocol::body::route::MASTER_ID;
 use serde::Serialize;
 
@@ -50,7 +51,7 @@ pub async fn run(session: Session) -> Result<Report, Failure> {
             row.address.clone(),
             row.state.clone(),
             or_none(row.flush.clone()),
-            or_none(row.up_ms.map(time::show_length)),
+            or_none(row.up_ms.map(plain::length)),
             or_none(row.stored_messages.map(|messages| messages.to_string())),
             or_none(row.disk_used.map(|ratio| format!("{:.0}%", ratio * 100.0))),
         ]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orbitmq_common::net::client::{Client, ClientOptions};
+use orbitmq_common::net::client::{Client, ClientOptions, no_connection_within};
 use orbitmq_common::protocol::body::kv::KvTable;
 use orbitmq_common::protocol::body::route::{BrokerData, ClusterInfo, MASTER_ID, TopicRoute};
 use orbitmq_common::protocol::code::{request, response};
@@ -102,6 +102,18 @@ impl Session {
         let link = self.client.link(address).await.map_err(failed)?;
         let frame = link.request(question.kind).with_fields(question.fields).with_body(question.body.clone());
         link.call(frame, deadline).await.map_err(failed)
+    }
+
+    /// Whether anybody listens at an address.
+    ///
+    /// # Errors
+    /// Nobody does, or the way there is shut.
+    pub async fn reaches(&self, address: &str) -> Result<(), String> {
+        match tokio::time::timeout(self.timeout, tokio::net::TcpStream::connect(address)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(no_connection_within(self.timeout)),
+        }
     }
 
     async fn ask<T: Serialize>(

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use orbitmq_common::message::message::StoredMessage;
+use orbitmq_common::plain;
 use serde::Serialize;
 
 use crate::report::pairs;
-use crate::time;
 
 /// Bytes of a body that a table shows.
 const BODY_SHOWN: usize = 4096;
@@ -78,7 +78,7 @@ impl Shown {
         let tag = self.tag.as_ref().map(|tag| format!("  [{tag}]")).unwrap_or_default();
         let keys = if self.keys.is_empty() { String::new() } else { format!("  {{{}}}", self.keys.join(" ")) };
         let queue = format!("{}/{}", self.store_host, self.queue);
-        format!("{}  {queue} @{}{tag}{keys}  {}", time::show(self.stored_ms), self.offset, self.body())
+        format!("{}  {queue} @{}{tag}{keys}  {}", plain::date(self.stored_ms), self.offset, self.body())
     }
 
     /// One line a field.
@@ -90,8 +90,8 @@ impl Shown {
             ("place", format!("{} queue {} offset {}", self.topic, self.queue, self.offset)),
             ("tag", self.tag.clone().unwrap_or_else(|| "-".to_owned())),
             ("keys", if self.keys.is_empty() { "-".to_owned() } else { self.keys.join(" ") }),
-            ("born", format!("{} at {}", time::show(self.born_ms), self.born_host)),
-            ("stored", format!("{} at {}", time::show(self.stored_ms), self.store_host)),
+            ("born", format!("{} at {}", plain::date(self.born_ms), self.born_host)),
+            ("stored", format!("{} at {}", plain::date(self.stored_ms), self.store_host)),
             ("delivered before", format!("{} times", self.deliveries_before)),
             ("properties", visible(&properties.join(", "))),
             ("body", self.body()),

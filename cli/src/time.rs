@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use orbitmq_common::config::Value;
+use orbitmq_common::plain::civil;
 
 const DAY: i64 = 86_400;
 const EXPECTED: &str = "expected a time such as 2026-11-21T12:30:00Z, a length such as 10m (ago), or ms since 1970";
@@ -11,29 +12,6 @@ const EXPECTED: &str = "expected a time such as 2026-11-21T12:30:00Z, a length s
 pub fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// `2026-11-21T12:30:00.125Z`; `-` for a time that is none.
-pub fn show(ms: i64) -> String {
-    if ms <= 0 {
-        return "-".to_owned();
-    }
-    let (days, ms_of_day) = (ms.div_euclid(DAY * 1000), ms.rem_euclid(DAY * 1000));
-    let (year, month, day) = civil(days);
-    let (second, milli) = (ms_of_day / 1000, ms_of_day % 1000);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-}
-
-/// A length of time, roughly: `12s`, `3m`, `5h`, `2d`.
-pub fn show_length(ms: i64) -> String {
-    match ms / 1000 {
-        seconds if seconds < 0 => "-".to_owned(),
-        seconds @ 0..120 => format!("{seconds}s"),
-        seconds @ 120..7200 => format!("{}m", seconds / 60),
-        seconds @ 7200..172_800 => format!("{}h", seconds / 3600),
-        seconds => format!("{}d", seconds / DAY),
-    }
 }
 
 /// Reads a time as ms since 1970: `2026-11-21T12:30:00Z` and shorter, `10m` (ago), or the number itself.
@@ -90,20 +68,10 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     365 * year + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
 }
 
-/// Year, month and day of a number of days since 1970.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
+    use orbitmq_common::plain::date as show;
+
     use super::*;
 
     #[test]
@@ -120,7 +88,6 @@ mod tests {
         for ms in [1, 951_782_400_000, 951_868_799_999, 1_795_264_205_125, 4_102_444_800_000] {
             assert_eq!(parse(&show(ms)), Ok(ms));
         }
-        assert_eq!(show(0), "-");
     }
 
     #[test]
@@ -134,7 +101,5 @@ mod tests {
     fn a_length_means_ago() {
         let ten = parse("10m").unwrap();
         assert!((now_ms() - 600_000 - ten).abs() < 5_000);
-        assert_eq!(show_length(59_999), "59s");
-        assert_eq!(show_length(600_000), "10m");
     }
 }

@@ -11,15 +11,19 @@
 mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use orbitmq_broker::config::Config as BrokerConfig;
 use orbitmq_broker::node::Node as Broker;
 use orbitmq_common::net::client::{Client, ClientOptions};
+use orbitmq_common::net::connection::{Handler, Outcome};
+use orbitmq_common::net::peer::Peer;
 use orbitmq_common::protocol::body::register::RegisterBody;
 use orbitmq_common::protocol::body::route::perm;
 use orbitmq_common::protocol::body::topic::TopicConfig;
 use orbitmq_common::protocol::code::{request, response};
+use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::nameserver::RegisterBrokerRequest;
 use orbitmq_consumer::{Consumer, StartFrom};
 use orbitmq_nameserver::config::Config as NameServerConfig;
@@ -66,7 +70,7 @@ async fn a_healthy_topic_is_called_healthy() {
     for part in ["name server", "answers; 1 brokers registered", "4 queues, open to readers and writers", "stock"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert!(!shown.contains("TROUBLE"), "{shown}");
+    assert!(!shown.contains("TROUBLE") && !shown.contains("does not tell"), "{shown}");
 
     let stranger = cluster.run("doctor orders --group nobody").await.failed(1);
     assert!(stranger.contains("group nobody: no broker knows it"), "{stranger}");
@@ -74,8 +78,52 @@ async fn a_healthy_topic_is_called_healthy() {
     cluster.run("topic create other --queues 1").await.ok();
     let other = cluster.run("doctor other --group stock").await.failed(1);
     assert!(other.contains("none subscribes to 'other'"), "{other}");
+
+    cluster.run("send orders bad").await.ok();
+    let bad = tokio::time::timeout(DEADLINE, consumer.next()).await.unwrap().unwrap();
+    bad.because("no such bicycle").reject().await.unwrap();
+    let letters = |ended: &Ended| ended.out.contains("1 dead letters, which nobody gets any more");
+    let dead = until(&cluster.nameserver(), &["doctor", "orders", "--group", "stock"], letters).await.ok();
+    assert!(dead.contains("'orbitmq dead replay stock'"), "{dead}");
     consumer.close().await;
     cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_that_nobody_reads_are_found_by_asking_the_members() {
+    let cluster = Cluster::start().await;
+    cluster.run("topic create orders --queues 2").await.ok();
+    for _ in 0..2 {
+        cluster.run("send orders one").await.ok();
+    }
+    // The stored offsets, so that the group has figures.
+    cluster.run("tail orders --group stock --from first -c 2 --for 60s").await.ok();
+    cluster.run("group reset stock --topic orders --to first").await.ok();
+    let broker = cluster.broker();
+    for (words, holds) in [("is held by no member", "{}"), ("does not tell which queues it holds", "nonsense")] {
+        let client = Client::with_handler(ClientOptions::default(), Arc::new(Idle(holds)));
+        let link = client.link(&broker).await.unwrap();
+        let body = json!({"clientID": "idle", "consumerDataSet": [{
+            "groupName": "stock", "consumeType": "CONSUME_PASSIVELY", "messageModel": "CLUSTERING",
+            "consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET", "unitMode": false,
+            "subscriptionDataSet": [{"topic": "orders", "subString": "*", "subVersion": 1, "expressionType": "TAG"}],
+        }]});
+        let beat = link.call(link.request(request::HEART_BEAT).with_json(&body), DEADLINE).await.unwrap();
+        assert_eq!(beat.code, response::SUCCESS, "{beat:?}");
+        let found = cluster.run("doctor orders --group stock").await;
+        assert!(found.out.contains(words), "{words}: {found:?}");
+        client.close();
+    }
+    cluster.stop().await;
+}
+
+/// A consumer that is connected and does nothing; what it tells of its queues.
+struct Idle(&'static str);
+
+impl Handler for Idle {
+    fn call(&self, _: &Arc<Peer>, frame: Frame) -> Outcome {
+        Outcome::Answer(frame.answer(response::SUCCESS).with_body(self.0))
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,6 +131,12 @@ async fn topics_that_are_missing_or_closed_are_told_apart() {
     let cluster = Cluster::start().await;
     let missing = cluster.run("doctor nowhere").await.failed(1);
     assert!(missing.contains("'orbitmq topic create nowhere'") && missing.contains("broker-a"), "{missing}");
+    let why = format!("Name servers say: {}: it was never created", cluster.nameserver());
+    assert!(missing.contains(&why), "{missing}");
+    let near = cluster.run("topic create Nowhere --queues 1").await;
+    near.ok();
+    let near = until(&cluster.nameserver(), &["doctor", "nowhere"], |ended| ended.err.contains("did you mean")).await;
+    assert!(near.failed(1).contains("did you mean 'Nowhere'?"));
 
     for (perm, words) in [("r", "closed to writers"), ("w", "closed to readers")] {
         cluster.run(&format!("topic create shut --queues 2 --perm {perm}")).await.ok();

@@ -6,6 +6,7 @@ pub mod filter;
 pub mod message;
 pub mod name;
 pub mod net;
+pub mod plain;
 pub mod protocol;
 pub mod route;
 pub mod shutdown;

@@ -14,7 +14,8 @@ use orbitmq_common::filter::condition::Condition;
 use orbitmq_common::message::message::StoredMessage;
 use orbitmq_common::name;
 use orbitmq_common::net::client::Client;
-use orbitmq_common::route::finder::{RouteError, RouteFinder};
+use orbitmq_common::route::error::RouteError;
+use orbitmq_common::route::finder::RouteFinder;
 use orbitmq_common::route::identity;
 use orbitmq_common::route::links::Links;
 use tokio::sync::Semaphore;
@@ -27,6 +28,7 @@ use crate::error::BuildError;
 use crate::modes::{Fetch, Mode, Part, Subscription};
 use crate::notices::Notices;
 use crate::pop::{hand, keep};
+use crate::troubles::Trouble;
 use crate::{commit, heartbeat, locks, rebalance};
 
 /// Ends the background work when the last handle is gone.
@@ -171,6 +173,12 @@ impl Consumer {
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.handle.core.desks.lost()
+    }
+
+    /// What keeps this consumer from its messages now; empty when nothing does.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.handle.core.troubles.all()
     }
 
     /// The next delivery; `None` once the consumer is closed.
@@ -326,7 +334,8 @@ fn subscriptions(config: &Config) -> Result<Vec<Subscription>, BuildError> {
         };
         let expression = if expression.trim().is_empty() { "*".to_owned() } else { expression.clone() };
         let part = part(config, topic, kind)?;
-        let subscription = Subscription { topic: topic.as_str().into(), kind, expression, tags, part, given_back_of: None };
+        let subscription =
+            Subscription { topic: topic.as_str().into(), kind, expression, tags, part, given_back_of: None };
         subscriptions.retain(|known| known.topic != subscription.topic);
         subscriptions.push(subscription);
     }

@@ -31,6 +31,7 @@ use crate::pop::lane::Lane;
 use crate::queue::{Assigned, Freed, Unstored};
 use crate::reach::Reach;
 use crate::shelf::Shelf;
+use crate::troubles::Troubles;
 
 /// Names a queue within a consumer.
 pub(crate) type QueueKey = (Arc<str>, Queue);
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub finder: RouteFinder,
     pub shelf: Shelf,
     pub reach: Reach,
+    pub troubles: Troubles,
     pub queues: Mutex<BTreeMap<QueueKey, Arc<Assigned>>>,
     /// Queues being let go; they are not taken again before that is done.
     pub releasing: Mutex<BTreeSet<QueueKey>>,
@@ -103,6 +105,7 @@ impl Core {
             finder,
             shelf: Shelf::default(),
             reach: Reach::default(),
+            troubles: Troubles::default(),
             queues: Mutex::default(),
             releasing: Mutex::default(),
             unstored: Mutex::default(),

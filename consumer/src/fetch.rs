@@ -20,10 +20,11 @@ use tokio::time::Instant;
 
 use crate::core::{Core, now_ms, pause_after};
 use crate::deliver::is_retry;
+use crate::error::ConsumeError;
 use crate::modes::Subscription;
 use crate::queue::Assigned;
 use crate::send_back::{Place, Whence, give_back_at};
-use crate::start::{self, Start};
+use crate::start::{self, Start, no_broker, not_asked, refusal, unreadable};
 
 /// Beyond the time that the broker may hold a request.
 const GRACE: Duration = Duration::from_secs(10);
@@ -40,6 +41,7 @@ pub(crate) async fn run(core: Arc<Core>, queue: Arc<Assigned>) {
         () = core.closing.cancelled() => {}
         () = fetch(&core, &queue) => {}
     }
+    core.troubles.over(&queue.topic, Some(&queue.queue));
 }
 
 async fn fetch(core: &Arc<Core>, queue: &Arc<Assigned>) {
@@ -58,16 +60,18 @@ async fn fetch(core: &Arc<Core>, queue: &Arc<Assigned>) {
         match outcome {
             Ok(pause) => {
                 failures = 0;
+                core.troubles.over(&queue.topic, Some(&queue.queue));
                 // The shortest sleep takes a tick of the timer.
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
                 }
             }
-            Err(cause) => {
+            Err(error) => {
                 if failures == 3 {
-                    tracing::warn!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, cause, "fetching fails");
+                    tracing::warn!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, %error, "fetching fails");
                 }
-                tracing::debug!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, cause, "fetch failed");
+                tracing::debug!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, %error, "fetch failed");
+                core.troubles.failed(&queue.topic, Some(&queue.queue), error);
                 core.finder.stale(&queue.topic);
                 // Another route may have another broker to ask.
                 drop(tokio::time::timeout(pause_after(failures), changes.changed()).await);
@@ -89,7 +93,7 @@ async fn wait_for_lock(queue: &Assigned) {
     }
 }
 
-async fn begin(core: &Arc<Core>, queue: &Arc<Assigned>) -> Result<Duration, String> {
+async fn begin(core: &Arc<Core>, queue: &Arc<Assigned>) -> Result<Duration, ConsumeError> {
     let Start { offset: mut start, stored, told_by } = start::find(core, queue).await?;
     let unstored = core.unstored.lock().remove(&(Arc::clone(&queue.topic), queue.queue.clone()));
     if let Some(done) = unstored.and_then(|unstored| unstored.start(stored)) {
@@ -108,22 +112,22 @@ async fn fetch_once(
     from: i64,
     count: i32,
     damaged: &mut u32,
-) -> Result<Duration, String> {
-    let route = core.finder.find(&queue.topic).await.map_err(|error| error.to_string())?;
-    let broker = route.broker(&queue.queue.broker).ok_or("its broker is not known any more")?;
+) -> Result<Duration, ConsumeError> {
+    let route = core.finder.find(&queue.topic).await?;
+    let broker = route.broker(&queue.queue.broker).ok_or_else(|| no_broker(queue))?;
     let member = queue.read_from.load(Ordering::Relaxed);
-    let address = core.reach.reader(broker, member).ok_or("its broker has no address")?;
+    let address = core.reach.reader(broker, member).ok_or_else(|| no_broker(queue))?;
     let sent = Instant::now();
     queue.pulled_at.store(now_ms(), Ordering::Relaxed);
     let fields = question(core, queue, from, count);
     let question = |link: &Link| link.request(request::PULL_MESSAGE).with_fields(&fields);
     let answer = tokio::select! {
-        answer = core.ask(address, question, core.config.suspend + GRACE) => answer.map_err(|error| error.to_string())?,
+        answer = core.ask(address, question, core.config.suspend + GRACE) => answer.map_err(|error| not_asked(queue, error))?,
         () = core.has_moved(&queue.topic, broker, member, address) => return Ok(Duration::ZERO),
     };
     let place = || {
         let place: Result<PullResponse, _> = answer.fields();
-        place.map_err(|error| format!("the answer does not parse: {error}"))
+        place.map_err(|error| unreadable(queue, address, error))
     };
     match answer.code {
         response::SUCCESS => {
@@ -142,10 +146,11 @@ async fn fetch_once(
         // A slave may merely be behind; only a master knows where a queue begins and ends.
         response::PULL_OFFSET_MOVED if broker.master() != Some(address) => {
             queue.suggest(MASTER_ID);
-            Err(format!("slave {address} does not have offset {from}"))
+            let (broker, address) = (broker.name.as_ref().to_owned(), address.to_owned());
+            Err(ConsumeError::Behind { broker, address, offset: from })
         }
         response::PULL_OFFSET_MOVED => {
-            moved(core, queue, from, place()?.next_begin_offset);
+            moved(core, queue, from, place()?.next_begin_offset, answer.remark.as_deref().unwrap_or_default());
             Ok(Duration::from_millis(20))
         }
         code => Err(refused(core, queue, address, code, answer.remark.unwrap_or_default())),
@@ -197,7 +202,7 @@ fn found(
     answer: &Frame,
     next: i64,
     damaged: &mut u32,
-) -> Result<Duration, String> {
+) -> Result<Duration, ConsumeError> {
     let from = asked.from;
     let (messages, broken) = decode(core, queue, &answer.body);
     let next = match &broken {
@@ -225,7 +230,7 @@ fn found(
         Some(cause) if *damaged > 0 => {
             // Its copies may be whole.
             asked.another_member().into_iter().for_each(|member| queue.suggest(member));
-            Err(cause)
+            Err(unreadable(queue, asked.address, cause))
         }
         _ => Ok(Duration::ZERO),
     }
@@ -282,13 +287,13 @@ pub(crate) fn own(group: &str, mut message: StoredMessage) -> StoredMessage {
 }
 
 /// The broker has no message at `from` and never will: it says where to go on.
-fn moved(core: &Arc<Core>, queue: &Arc<Assigned>, from: i64, to: i64) {
-    tracing::warn!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, from, to,
+fn moved(core: &Arc<Core>, queue: &Arc<Assigned>, from: i64, to: i64, remark: &str) {
+    tracing::warn!(topic = %queue.topic, broker = %queue.queue.broker, id = queue.queue.id, from, to, remark,
         "the queue does not reach that offset; going on where its broker says");
     core.freed(queue.reset(to));
 }
 
-fn refused(core: &Core, queue: &Assigned, address: &str, code: i32, remark: String) -> String {
+fn refused(core: &Core, queue: &Assigned, address: &str, code: i32, remark: String) -> ConsumeError {
     match code {
         // It does not know us, or what we want.
         response::SUBSCRIPTION_NOT_EXIST
@@ -299,5 +304,5 @@ fn refused(core: &Core, queue: &Assigned, address: &str, code: i32, remark: Stri
         // A slave that gives nothing away, or a topic that moved.
         _ => queue.suggest(MASTER_ID),
     }
-    format!("{address} refuses with code {code} ({}): {remark}", response::name(code).unwrap_or("unknown"))
+    refusal(queue, address, code, remark)
 }

@@ -13,6 +13,7 @@ use orbitmq_common::protocol::header::group::UnregisterClientRequest;
 use tokio::task::JoinSet;
 
 use crate::core::Core;
+use crate::error::ConsumeError;
 use crate::modes::Subscription;
 
 /// Tells one broker.
@@ -21,9 +22,18 @@ pub(crate) async fn tell(core: &Core, link: &Link) -> Result<(), CallError> {
     let answer = link.call(beat, core.config.call_timeout).await?;
     if answer.code != response::SUCCESS {
         let remark = answer.remark.unwrap_or_default();
-        tracing::warn!(peer = %link.peer().remote(), code = answer.code, remark, "heartbeat refused");
+        let (address, group) = (link.peer().remote().to_string(), core.config.group.clone());
+        tracing::warn!(peer = address, code = answer.code, remark, "heartbeat refused");
+        core.troubles.failed(&whole(), None, ConsumeError::NotWelcome { address, group, code: answer.code, remark });
+    } else {
+        core.troubles.over(&whole(), None);
     }
     Ok(())
+}
+
+/// Stands for all topics.
+fn whole() -> Arc<str> {
+    Arc::from("")
 }
 
 fn data(core: &Core) -> HeartbeatData {

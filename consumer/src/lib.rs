@@ -40,6 +40,8 @@
 //! moves a position. An ordered consumer locks its queues at masters alone: without one it goes on for as long as the locks it
 //! has last (30 s), then waits.
 //!
+//! No trouble with brokers or name servers ends a consumer: it goes on trying, and [`Consumer::troubles`] says what is the matter.
+//!
 //! Dropping a consumer stops it where it stands; [`Consumer::close`] waits for deliveries in hand, stores offsets and
 //! hands the queues over at once.
 #![deny(missing_docs)]
@@ -71,11 +73,13 @@ mod source;
 mod start;
 mod status;
 mod trace;
+pub mod troubles;
 
 pub use config::ConsumerBuilder;
 pub use consumer::Consumer;
 pub use deliver::Delivery;
-pub use error::{BuildError, RetryError};
+pub use error::{BuildError, ConsumeError, RetryError};
 pub use modes::{Fetch, StartFrom};
 pub use orbitmq_common::message::message::StoredMessage;
 pub use reply::ReplyError;
+pub use troubles::Trouble;

@@ -344,7 +344,8 @@ impl Assigned {
         self.order == Order::Free || self.is_locked()
     }
 
-    fn is_locked(&self) -> bool {
+    /// Whether the broker's lock is ours.
+    pub(crate) fn is_locked(&self) -> bool {
         self.state.lock().locked_until.is_some_and(|until| Instant::now() < until)
     }
 

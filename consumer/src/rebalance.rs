@@ -10,12 +10,14 @@ use orbitmq_common::protocol::body::route::MASTER_ID;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::header::group::ConsumerGroupRequest;
 use orbitmq_common::protocol::relaxed;
+use orbitmq_common::route::error::RouteError;
 use orbitmq_common::route::table::{Broker, Queue, Route};
 use tokio::task::JoinSet;
 
 use crate::commit;
 use crate::core::Core;
 use crate::deliver::is_retry;
+use crate::error::ConsumeError;
 use crate::fetch;
 use crate::locks;
 use crate::modes::Fetch;
@@ -24,6 +26,8 @@ use crate::queue::{Assigned, LOCK_LASTS, Order};
 
 /// A topic that cannot be shared out yet is looked at again so soon.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Failures in a row after which a person is told.
+const FAILURES_TOLD: u32 = 3;
 const COMMIT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Checks the sharing on a timer, on notice, and when a route changed.
@@ -44,26 +48,37 @@ pub(crate) async fn run(core: Arc<Core>) {
 async fn share_all(core: &Arc<Core>) -> bool {
     let mut settled = true;
     for subscription in &core.subscriptions {
+        let topic = &subscription.topic;
         if let Some(of) = &subscription.given_back_of {
             // Most groups never gave anything back while they popped; who pops has it from there.
             let is_popped = core.lanes.lock().keys().any(|(topic, ..)| topic == of);
-            if is_popped || core.finder.table().get(&subscription.topic).is_none() {
-                apply(core, &subscription.topic, BTreeSet::new());
-                drop(core.finder.find(&subscription.topic).await);
+            if is_popped || core.finder.table().get(topic).is_none() {
+                apply(core, topic, BTreeSet::new());
+                drop(core.finder.find(topic).await);
                 continue;
             }
         }
-        if let Err(cause) = share(core, &subscription.topic).await {
-            tracing::debug!(topic = %subscription.topic, cause, "the topic cannot be shared out now");
-            settled = false;
+        let Err(error) = share(core, topic).await else {
+            core.troubles.over(topic, None);
+            continue;
+        };
+        settled = false;
+        tracing::debug!(%topic, %error, "the topic cannot be shared out now");
+        // Brokers make a retry topic when they hear of its group; until then nothing can be in it.
+        if is_retry(topic) && matches!(error, ConsumeError::Route(RouteError::NotFound { .. })) {
+            continue;
+        }
+        let text = error.to_string();
+        if core.troubles.failed(topic, None, error) == FAILURES_TOLD {
+            tracing::warn!(%topic, error = text, "the topic's queues cannot be shared out; it is tried again and again");
         }
     }
     settled
 }
 
 #[tracing::instrument(level = "debug", skip(core))]
-async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), String> {
-    let route = core.finder.find(topic).await.map_err(|error| error.to_string())?;
+async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), ConsumeError> {
+    let route = core.finder.find(topic).await?;
     if core.config.fetch != Fetch::Pull && !core.is_broadcasting() && !is_retry(topic) {
         let (pull, pop) = match assignment::plan(core, topic, &route).await? {
             Plan::Pull => (true, Vec::new()),
@@ -73,7 +88,7 @@ async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), String> {
             // What was pulled is stored first: pops begin where the group's offsets are.
             apply(core, topic, BTreeSet::new());
             if core.releasing.lock().iter().any(|(of, _)| of == topic) {
-                return Err("its queues are still being let go".to_owned());
+                return Err(ConsumeError::LettingGo { topic: topic.as_ref().to_owned() });
             }
         }
         assignment::apply(core, topic, &pop);
@@ -89,7 +104,8 @@ async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), String> {
             for broker in route.brokers() {
                 broker.addresses.values().for_each(|address| core.tell_again(address));
             }
-            return Err("the broker does not count this consumer among the members".to_owned());
+            let (topic, group) = (topic.as_ref().to_owned(), core.config.group.clone());
+            return Err(ConsumeError::NotCounted { topic, group });
         }
         core.config.assign.assign(topic, &core.client_id, &members, &route.readable)
     };
@@ -99,7 +115,7 @@ async fn share(core: &Arc<Core>, topic: &Arc<str>) -> Result<(), String> {
 
 /// The group's members, sorted: all that any broker of the topic knows. One that just started knows only some of them, and
 /// believing it alone would have queues taken twice.
-async fn members(core: &Arc<Core>, route: &Route) -> Result<Vec<String>, String> {
+async fn members(core: &Arc<Core>, route: &Route) -> Result<Vec<String>, ConsumeError> {
     let mut tasks = JoinSet::new();
     for broker in route.brokers() {
         let (core, broker) = (Arc::clone(core), broker.clone());
@@ -117,7 +133,11 @@ async fn members(core: &Arc<Core>, route: &Route) -> Result<Vec<String>, String>
     if !causes.is_empty() {
         core.finder.stale(&route.topic);
     }
-    let members = members.ok_or_else(|| format!("no broker tells the members of the group: {}", causes.join("; ")))?;
+    let members = members.ok_or_else(|| ConsumeError::NoMembers {
+        topic: route.topic.clone(),
+        group: core.config.group.clone(),
+        cause: if causes.is_empty() { "its route names no broker".to_owned() } else { causes.join("; ") },
+    })?;
     Ok(members.into_iter().collect())
 }
 

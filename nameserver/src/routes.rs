@@ -12,9 +12,13 @@ use orbitmq_common::protocol::body::topic::DataVersion;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
+use crate::routes::absence::Absence;
+use crate::routes::gone::Left;
 use crate::routes::members::Identity;
 use crate::routes::registration::{RegisterError, Registered, Registration, State};
 
+pub mod absence;
+pub mod gone;
 pub mod members;
 pub mod queues;
 pub mod registration;
@@ -78,6 +82,10 @@ impl RouteTable {
             // A refused broker may have lost what it held before under another name.
             Ok((_, true)) | Err(_) => self.touch(),
         }
+        if let Err(error) = &outcome {
+            let who = registration.who;
+            state.gone.refused(format!("'{}' with id {} at {}: {error}", who.name, who.id, who.addr), now);
+        }
         drop(state);
         self.leases.notify_one();
         outcome.map(|(registered, _)| registered)
@@ -87,7 +95,7 @@ impl RouteTable {
     pub fn unregister(&self, name: &str, addr: &str) -> bool {
         let mut state = self.state.write();
         let name = state.members.live.get(addr).map_or_else(|| name.to_owned(), |broker| broker.name.clone());
-        self.remove_from(&mut state, vec![(addr.to_owned(), name)]) > 0
+        self.remove_from(&mut state, vec![(addr.to_owned(), name)], Instant::now(), |_| Left::Goodbye) > 0
     }
 
     /// Lets every broker go that registered on a connection; tells their addresses.
@@ -100,7 +108,7 @@ impl RouteTable {
             .into_iter()
             .filter(|(addr, _)| state.members.live.get(addr).is_some_and(|broker| broker.connection == connection))
             .collect();
-        self.remove_from(&mut state, gone);
+        self.remove_from(&mut state, gone, Instant::now(), |_| Left::Closed);
         addrs
     }
 
@@ -109,7 +117,7 @@ impl RouteTable {
         let mut state = self.state.write();
         let gone = state.members.expired(now);
         let addrs = gone.iter().map(|(addr, _)| addr.clone()).collect();
-        self.remove_from(&mut state, gone);
+        self.remove_from(&mut state, gone, now, Left::Silent);
         addrs
     }
 
@@ -125,8 +133,18 @@ impl RouteTable {
         self.state.read().members.next_deadline()
     }
 
-    fn remove_from(&self, state: &mut State, brokers: Vec<(String, String)>) -> usize {
-        let removed = brokers.iter().filter(|(addr, name)| state.remove(addr, name)).count();
+    fn remove_from(
+        &self,
+        state: &mut State,
+        brokers: Vec<(String, String)>,
+        now: Instant,
+        why: impl Fn(Duration) -> Left,
+    ) -> usize {
+        let mut removed = 0;
+        for (addr, name) in &brokers {
+            let lease = state.members.live.get(addr).map_or(Duration::ZERO, |broker| broker.lease());
+            removed += usize::from(state.remove(addr, name, why(lease), now));
+        }
         if removed > 0 {
             self.touch();
         }
@@ -188,7 +206,13 @@ impl RouteTable {
         Some(Seen { route, networks })
     }
 
+    /// Why there is no route of a topic.
+    pub fn absence(&self, topic: &str, now: Instant) -> Absence {
+        Absence::find(&self.state.read(), topic, now)
+    }
+
     /// How many brokers are registered.
+    #[cfg(test)]
     pub fn broker_count(&self) -> usize {
         self.state.read().members.live.len()
     }
@@ -237,6 +261,7 @@ impl RouteTable {
         let brokers = cluster.map(|cluster| state.members.names_of(cluster));
         let deleted = state.queues.delete(topic, brokers.as_ref());
         if deleted {
+            state.gone.deleted(topic, Instant::now());
             self.touch();
         }
         deleted

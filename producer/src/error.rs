@@ -6,7 +6,7 @@ use orbitmq_common::message::message::MessageError;
 use orbitmq_common::message::recall::HandleError;
 use orbitmq_common::name::NameError;
 use orbitmq_common::protocol::code::response;
-use orbitmq_common::route::finder::RouteError;
+use orbitmq_common::route::error::RouteError;
 
 use crate::receipt::{SendReceipt, Unconfirmed};
 
@@ -22,14 +22,18 @@ pub enum BuildError {
 }
 
 /// One try of a send that failed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct FailedTry {
     /// Name of the broker.
     pub broker: String,
+    /// Its `host:port`.
+    pub address: String,
     /// Code of its answer; `None`: no answer.
     pub code: Option<i32>,
     /// What it said, or why it did not.
     pub cause: String,
+    /// Whether no connection could be made, so that nothing was sent.
+    pub unreachable: bool,
 }
 
 /// A message was not sent, or not surely.
@@ -55,16 +59,20 @@ pub enum SendError {
     #[error(transparent)]
     Route(#[from] RouteError),
     /// The topic has no queue that takes messages.
-    #[error("topic '{topic}' has no writable queue: its brokers have no master, or the topic may not be written")]
+    #[error("topic '{topic}' has no queue that takes messages: {why}; 'orbitmq doctor {topic}' looks at the whole way")]
     NoQueue {
         /// The topic.
         topic: String,
+        /// What is the matter with each of its brokers.
+        why: String,
     },
     /// The broker refused the message, and would again.
-    #[error("broker {broker} refused the message with code {code} ({}): {remark}", response::name(*code).unwrap_or("unknown"))]
+    #[error("broker {broker} at {address} refused the message with code {code} ({}): {remark}", response::name(*code).unwrap_or("unknown"))]
     Refused {
         /// Name of the broker.
         broker: String,
+        /// Its `host:port`.
+        address: String,
         /// The code.
         code: i32,
         /// What the broker said.
@@ -86,7 +94,7 @@ pub enum SendError {
         remark: String,
     },
     /// Every try failed.
-    #[error("no broker took the message within {elapsed:?}: {}", tries_text(tries))]
+    #[error("no broker took the message within {elapsed:?}: {}; {}", tries_text(tries), Cause::of(tries).cure())]
     Failed {
         /// Time spent.
         elapsed: Duration,
@@ -110,10 +118,12 @@ pub enum RecallError {
     #[error(transparent)]
     Handle(#[from] HandleError),
     /// The broker refused, and would again: the message is due, most often.
-    #[error("broker {broker} does not take the message back, code {code} ({}): {remark}", response::name(*code).unwrap_or("unknown"))]
+    #[error("broker {broker} at {address} does not take the message back, code {code} ({}): {remark}", response::name(*code).unwrap_or("unknown"))]
     Refused {
         /// Name of the broker.
         broker: String,
+        /// Its `host:port`.
+        address: String,
         /// The code.
         code: i32,
         /// What the broker said.
@@ -140,11 +150,69 @@ fn tries_text(tries: &[FailedTry]) -> String {
     let each: Vec<String> = tries
         .iter()
         .map(|one| match one.code {
-            Some(code) => format!("{}: code {code} '{}'", one.broker, one.cause),
+            Some(code) => {
+                let name = response::name(code).unwrap_or("unknown");
+                format!("{} at {}: code {code} ({name}) '{}'", one.broker, one.address, one.cause)
+            }
             None => format!("{}: {}", one.broker, one.cause),
         })
         .collect();
     each.join("; ")
+}
+
+/// What all the tries of a send have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// There was time for none.
+    NoTime,
+    /// Brokers take nothing for the moment (2).
+    Busy,
+    /// Brokers do not serve for the moment (14), as their remarks say.
+    NotServing,
+    /// Brokers refuse for another reason, as their remarks say.
+    Refused,
+    /// Brokers cannot be reached at the addresses that name servers tell.
+    Unreachable,
+    /// Brokers do not answer, or not in time.
+    Silent,
+    /// Not all tries failed in the same way.
+    Various,
+}
+
+impl Cause {
+    /// Of failed tries.
+    #[must_use]
+    pub fn of(tries: &[FailedTry]) -> Self {
+        let mut causes = tries.iter().map(|one| match one.code {
+            Some(response::SYSTEM_BUSY) => Self::Busy,
+            Some(response::SERVICE_NOT_AVAILABLE | response::GO_AWAY) => Self::NotServing,
+            Some(_) => Self::Refused,
+            None if one.unreachable => Self::Unreachable,
+            None => Self::Silent,
+        });
+        let Some(first) = causes.next() else { return Self::NoTime };
+        if causes.all(|cause| cause == first) { first } else { Self::Various }
+    }
+
+    /// What helps.
+    #[must_use]
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::NoTime => "not one try had the time it takes: raise send_timeout",
+            Self::Busy => "more is sent than the brokers take: send more slowly, or add brokers",
+            Self::NotServing => {
+                "the brokers say what keeps them from serving; a send waits for that as long as send_timeout"
+            }
+            Self::Refused => "the brokers say what has to be done",
+            Self::Unreachable => {
+                "can this machine reach the addresses that name servers tell? Brokers set theirs with 'advertise' (brokerIP1)"
+            }
+            Self::Silent => {
+                "the brokers hang or are overloaded, or the network loses packets; messages may be stored although no receipt came"
+            }
+            Self::Various => "the tries failed in different ways; 'orbitmq doctor' with the topic looks at each broker",
+        }
+    }
 }
 
 impl From<MessageError> for SendError {
@@ -163,6 +231,15 @@ impl SendError {
             Self::Unconfirmed { .. } => false,
             Self::Route(error) => error.is_retryable(),
             Self::NoQueue { .. } | Self::Failed { .. } | Self::NoRoom(_) => true,
+        }
+    }
+
+    /// What the tries of a failed send have in common.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Failed { tries, .. } => Some(Cause::of(tries)),
+            _ => None,
         }
     }
 

@@ -64,6 +64,7 @@ pub mod choose;
 pub mod config;
 pub mod error;
 mod heartbeat;
+mod mastership;
 mod notices;
 pub mod producer;
 mod questions;
@@ -77,7 +78,7 @@ pub mod transaction;
 
 pub use choose::Choose;
 pub use config::ProducerBuilder;
-pub use error::{BatchError, BuildError, RecallError, SendError};
+pub use error::{BatchError, BuildError, Cause, RecallError, SendError};
 pub use orbitmq_common::message::message::{Message, StoredMessage};
 pub use orbitmq_common::route::table::Queue;
 pub use producer::Producer;

@@ -134,7 +134,8 @@ impl Producer {
         let shared = &self.shared;
         let found = shared.finder.find_or_default(topic, shared.config.default_topic_queues);
         let route = tokio::time::timeout(shared.config.send_timeout, found).await;
-        Ok(route.map_err(|_| SendError::NoQueue { topic: topic.to_owned() })??.writable.clone())
+        let late = |_| SendError::Route(shared.finder.silent(topic, shared.config.send_timeout));
+        Ok(route.map_err(late)??.writable.clone())
     }
 
     /// Sends a message and waits until a broker has stored it. Messages with one sharding key go to one queue, others to

@@ -8,8 +8,8 @@ use orbitmq_common::protocol::header::send::{RecallRequest, RecallResponse};
 use tokio::time::Instant;
 
 use crate::error::RecallError;
+use crate::mastership::is_about_mastership;
 use crate::producer::Shared;
-use crate::send::is_about_mastership;
 
 /// Time to the next try, for it is one broker that has the message.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// One try that failed.
 enum Failure {
     /// The broker would say the same again.
-    Final { code: i32, remark: String },
+    Final { address: String, code: i32, remark: String },
     /// Another try may succeed.
     Passing(String),
 }
@@ -31,8 +31,8 @@ pub(crate) async fn run(shared: &Shared, handle: &str) -> Result<String, RecallE
     while let Some(left) = limit.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
         match tokio::time::timeout(left, ask(shared, &known, handle)).await {
             Ok(Ok(id)) => return Ok(id),
-            Ok(Err(Failure::Final { code, remark })) => {
-                return Err(RecallError::Refused { broker: known.broker, code, remark });
+            Ok(Err(Failure::Final { address, code, remark })) => {
+                return Err(RecallError::Refused { broker: known.broker, address, code, remark });
             }
             Ok(Err(Failure::Passing(text))) => cause = text,
             Err(_) => break,
@@ -48,7 +48,10 @@ async fn ask(shared: &Shared, known: &RecallHandle, handle: &str) -> Result<Stri
     let found = shared.finder.find_or_default(&known.topic, shared.config.default_topic_queues);
     let route = found.await.map_err(|error| passing(&error))?;
     let Some(address) = route.master(&known.broker) else {
-        return Err(Failure::Passing("no name server knows its master".to_owned()));
+        return Err(Failure::Passing(format!(
+            "broker '{}' has no master in the route of '{}': start it again",
+            known.broker, known.topic
+        )));
     };
     let link =
         shared.links.get(address, shared.config.client.connect_timeout).await.map_err(|error| passing(&error))?;
@@ -66,8 +69,10 @@ async fn ask(shared: &Shared, known: &RecallHandle, handle: &str) -> Result<Stri
             let fields = answer.fields::<RecallResponse<'_>>().map_err(|error| passing(&error))?;
             Ok(fields.msg_id.into_owned())
         }
-        response::SYSTEM_BUSY | response::SERVICE_NOT_AVAILABLE => Err(Failure::Passing(remark)),
+        response::SYSTEM_BUSY | response::SERVICE_NOT_AVAILABLE => {
+            Err(Failure::Passing(format!("{address} answers with code {}: {remark}", answer.code)))
+        }
         response::NO_PERMISSION if is_about_mastership(&remark) => Err(Failure::Passing(remark)),
-        code => Err(Failure::Final { code, remark }),
+        code => Err(Failure::Final { address: address.to_owned(), code, remark }),
     }
 }

@@ -9,13 +9,14 @@ use orbitmq_common::net::peer::{Answer, CallError};
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::send::{MAYBE_STORED, SendRequestV2, SendResponse};
-use orbitmq_common::route::finder::RouteError;
+use orbitmq_common::route::error::RouteError;
 use orbitmq_common::route::table::{Queue, Route};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::choose::Choice;
 use crate::error::{FailedTry, SendError};
+use crate::mastership::is_about_mastership;
 use crate::producer::Shared;
 use crate::receipt::{SendReceipt, Unconfirmed};
 use crate::trace;
@@ -144,7 +145,9 @@ impl Sending {
             let route = self.route().await?;
             let Some(queue) = self.choice.pick(&route, &self.shared.avoided, self.failed.as_deref()) else {
                 self.shared.finder.stale(&self.parcel.topic);
-                self.pause().await.map_err(|_| SendError::NoQueue { topic: self.parcel.topic.clone() })?;
+                if let Err(error) = self.pause().await {
+                    return Err(self.no_queue(&route, error));
+                }
                 continue;
             };
             let Some(address) = route.master(&queue.broker) else {
@@ -173,9 +176,20 @@ impl Sending {
                     self.pause().await.map_err(|_| SendError::Route(error))?;
                 }
                 Ok(Err(error)) => return Err(error.into()),
-                Err(_) => return Err(self.give_up()),
+                Err(_) => return Err(self.shared.finder.silent(&self.parcel.topic, self.began.elapsed()).into()),
             }
         }
+    }
+
+    /// The error of a send that found no queue until its deadline.
+    fn no_queue(&self, route: &Route, error: SendError) -> SendError {
+        let SendError::Failed { tries, .. } = &error else { return error };
+        let why = match route.writable.len() {
+            _ if !tries.is_empty() => return error,
+            0 => route.why_closed(),
+            queues => format!("the queue that was chosen is not among the {queues} that do now"),
+        };
+        SendError::NoQueue { topic: self.parcel.topic.clone(), why }
     }
 
     fn frame(&self, link: &Link, queue: &Queue) -> Frame {
@@ -207,7 +221,7 @@ impl Sending {
             biased;
             answer = answer => answer,
             () = self.superseded(&route, &queue.broker) => {
-                return self.left_behind(&queue.broker).await.map(|()| None);
+                return self.left_behind(&queue.broker, &link).await.map(|()| None);
             }
         };
         let answer = match answer {
@@ -223,7 +237,7 @@ impl Sending {
             // This send created the topic.
             self.shared.finder.stale(&self.parcel.topic);
         }
-        let receipts = self.receipts(&answer, &queue)?;
+        let receipts = self.receipts(&answer, &queue, &link)?;
         match unconfirmed {
             None => Ok(Some(receipts)),
             Some(why) => Err(SendError::Unconfirmed { why, receipts, remark: answer.remark.unwrap_or_default() }),
@@ -250,16 +264,19 @@ impl Sending {
     }
 
     /// A broker did not answer until another one took its place.
-    async fn left_behind(&mut self, broker: &Arc<str>) -> Result<(), SendError> {
+    async fn left_behind(&mut self, broker: &Arc<str>, link: &Link) -> Result<(), SendError> {
         tracing::debug!(%broker, "send got no answer, and its broker has a new master; trying again there");
         self.maybe_stored = true;
-        self.note(broker, None, "no answer before another master took over".to_owned(), true);
+        let address = link.peer().remote().to_string();
+        let cause = format!("no answer from {address} before another master took over");
+        self.note(broker, FailedTry { address, cause, ..FailedTry::default() }, true);
         self.before_next_try(false).await
     }
 
-    fn receipts(&self, answer: &Frame, queue: &Queue) -> Result<Vec<SendReceipt>, SendError> {
+    fn receipts(&self, answer: &Frame, queue: &Queue, link: &Link) -> Result<Vec<SendReceipt>, SendError> {
         let stored: SendResponse<'_> = answer.fields().map_err(|error| SendError::Refused {
             broker: queue.broker.as_ref().to_owned(),
+            address: link.peer().remote().to_string(),
             code: answer.code,
             remark: format!("the message is stored, but the answer does not parse: {error}"),
         })?;
@@ -280,6 +297,7 @@ impl Sending {
     async fn refused(&mut self, queue: &Queue, link: &Link, answer: Frame) -> Result<(), SendError> {
         let remark = answer.remark.unwrap_or_default();
         let code = answer.code;
+        let address = link.peer().remote().to_string();
         let maybe_stored = remark.contains(MAYBE_STORED);
         self.maybe_stored |= maybe_stored;
         let (again, counts) = match code {
@@ -290,7 +308,7 @@ impl Sending {
             _ => (false, true),
         };
         if !again {
-            return Err(SendError::Refused { broker: queue.broker.as_ref().to_owned(), code, remark });
+            return Err(SendError::Refused { broker: queue.broker.as_ref().to_owned(), address, code, remark });
         }
         tracing::debug!(broker = %queue.broker, code, remark, "send refused, trying again");
         match code {
@@ -302,7 +320,8 @@ impl Sending {
                 self.shared.finder.stale(&self.parcel.topic);
             }
         }
-        self.note(&queue.broker, Some(code), remark, counts);
+        let one = FailedTry { address, code: Some(code), cause: remark, ..FailedTry::default() };
+        self.note(&queue.broker, one, counts);
         self.before_next_try(code == response::SYSTEM_BUSY).await
     }
 
@@ -314,14 +333,20 @@ impl Sending {
             self.shared.finder.stale(&self.parcel.topic);
         }
         self.maybe_stored |= !error.never_sent();
-        self.note(broker, None, error.to_string(), !error.never_sent());
+        let one = FailedTry {
+            address: error.address().to_owned(),
+            cause: error.to_string(),
+            unreachable: matches!(error, CallError::Connect { .. }),
+            ..FailedTry::default()
+        };
+        self.note(broker, one, !error.never_sent());
         self.before_next_try(matches!(error, CallError::Overloaded { .. })).await
     }
 
-    fn note(&mut self, broker: &Arc<str>, code: Option<i32>, cause: String, counts: bool) {
+    fn note(&mut self, broker: &Arc<str>, one: FailedTry, counts: bool) {
         self.counted += usize::from(counts);
         self.failed = Some(Arc::clone(broker));
-        let one = FailedTry { broker: broker.as_ref().to_owned(), code, cause };
+        let one = FailedTry { broker: broker.as_ref().to_owned(), ..one };
         // A broker that says the same again and again is listed once.
         if self.tries.last().is_some_and(|last| last.broker == one.broker && last.code == one.code) {
             self.tries.pop();
@@ -380,10 +405,4 @@ impl Sending {
             maybe_stored: self.maybe_stored,
         }
     }
-}
-
-/// Whether a broker refuses because it is not the master, or not surely: the next route names another one.
-pub(crate) fn is_about_mastership(remark: &str) -> bool {
-    let remark = remark.to_ascii_lowercase();
-    ["master", "slave", "lease", "epoch"].iter().any(|word| remark.contains(word))
 }

@@ -15,8 +15,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use fake::{Broker, NameServer, Reply, Running};
-use orbitmq_common::route::finder::RouteError;
-use orbitmq_producer::{Message, Producer, ProducerBuilder, SendError};
+use orbitmq_common::route::error::RouteError;
+use orbitmq_producer::{Cause, Message, Producer, ProducerBuilder, SendError};
 
 const TOPIC: &str = "t";
 
@@ -76,7 +76,9 @@ async fn final_refusals_are_told_at_once() {
         let producer = cluster.builder().build().await.unwrap();
         let error = producer.send(message("m")).await.unwrap_err();
         assert!(matches!(&error, SendError::Refused { code: told, .. } if *told == code), "{error}");
+        let said = format!("broker b0 at {} refused the message with code {code} (", cluster.brokers[0].1.address);
         assert!(!error.is_retryable() && error.to_string().contains("scripted"));
+        assert!(error.to_string().starts_with(&said), "{error}");
         assert_eq!(cluster.brokers[0].0.sends(), 1);
     }
 }
@@ -104,6 +106,7 @@ async fn silence_everywhere_ends_at_the_limits_and_says_that_messages_may_be_sto
     let producer = cluster.builder().retries(1).build().await.unwrap();
     let error = producer.send(message("m")).await.unwrap_err();
     assert!(error.maybe_stored() && error.is_retryable());
+    assert_eq!(error.cause(), Some(Cause::Silent));
     assert!(error.to_string().contains("b0: no answer from"), "{error}");
     assert_eq!(cluster.brokers[0].0.sends(), 2);
 
@@ -123,7 +126,10 @@ async fn a_busy_broker_is_asked_again_until_it_is_not() {
     let always = self::cluster(vec![Broker::new(|_| Reply::Code(2))]);
     let producer = always.builder().send_timeout(Duration::from_millis(500)).build().await.unwrap();
     let error = producer.send(message("m")).await.unwrap_err();
-    assert!(!error.maybe_stored() && error.to_string().contains("scripted 2"), "{error}");
+    let said = format!("b0 at {}: code 2 (SYSTEM_BUSY) 'scripted 2'", always.brokers[0].1.address);
+    assert!(!error.maybe_stored() && error.to_string().contains(&said), "{error}");
+    assert_eq!(error.cause(), Some(Cause::Busy));
+    assert!(error.to_string().contains("send more slowly"), "{error}");
 }
 
 #[tokio::test]
@@ -167,6 +173,10 @@ async fn unknown_topics_and_unreachable_name_servers_are_told_with_names() {
         Producer::builder().nameservers(["127.0.0.1:1", "127.0.0.1:2"]).send_timeout(Duration::from_millis(300));
     let error = nowhere.build().await.unwrap().send(message("m")).await.unwrap_err().to_string();
     assert!(error.contains("127.0.0.1:1") && error.contains("127.0.0.1:2"), "{error}");
+    assert!(
+        error.starts_with("no name server answers about topic 't'") && error.contains("nothing listens there"),
+        "{error}"
+    );
     assert!(Producer::builder().build().await.is_err());
     assert!(Producer::builder().nameservers(["h:1"]).group("no blanks").build().await.is_err());
 }
@@ -235,4 +245,60 @@ async fn a_batch_that_breaks_off_tells_what_was_sent() {
     assert_eq!((error.sent.len(), error.total), (2, 4));
     assert!(error.to_string().contains("2 of 4"));
     assert!(producer.send_batch(Vec::new()).await.unwrap().is_empty());
+}
+
+/// Each cause is named, and none for another.
+#[tokio::test]
+async fn sends_that_fail_name_what_is_the_matter() {
+    let short = Duration::from_millis(400);
+    let cluster = cluster(vec![Broker::new(|_| Reply::Refuse(14, "the disk is full: free space"))]);
+    let failed = |topic: &'static str| {
+        let builder = cluster.builder().send_timeout(short).retries(2);
+        async move { builder.build().await.unwrap().send(Message::new(topic, "m")).await.unwrap_err() }
+    };
+    let serving = failed(TOPIC).await;
+    assert_eq!(serving.cause(), Some(Cause::NotServing), "{serving}");
+    assert!(serving.to_string().contains("the disk is full: free space"), "{serving}");
+
+    cluster.names.route("dead", &[("b9", "127.0.0.1:1")], 1);
+    let dead = failed("dead").await;
+    assert_eq!(dead.cause(), Some(Cause::Unreachable), "{dead}");
+    for part in ["b9: cannot connect to 127.0.0.1:1", "nothing listens there", "brokerIP1"] {
+        assert!(dead.to_string().contains(part), "{part}: {dead}");
+    }
+    cluster.names.route("lost", &[("b9", "no.such.host.invalid:1")], 1);
+    let lost = failed("lost").await;
+    assert!(lost.to_string().contains("the host name is not found"), "{lost}");
+
+    cluster.names.route_members("masterless", &[("b9", &[(1, "127.0.0.1:1")])], 1);
+    let masterless = failed("masterless").await;
+    assert!(matches!(masterless, SendError::NoQueue { .. }), "{masterless}");
+    assert!(masterless.to_string().contains("broker 'b9' has no master (members 1)"), "{masterless}");
+    cluster.names.route("shut", &[("b9", "127.0.0.1:1")], 1);
+    cluster.names.routes.lock().get_mut("shut").unwrap().queue_datas[0].perm = 4;
+    let shut = failed("shut").await.to_string();
+    assert!(shut.contains("broker 'b9' at 127.0.0.1:1 is closed to writers"), "{shut}");
+    cluster.names.routes.lock().insert("bare".to_owned(), Default::default());
+    let bare = failed("bare").await.to_string();
+    assert!(bare.contains("name servers tell of no broker that holds it"), "{bare}");
+
+    let unknown = failed("unknown").await.to_string();
+    let said =
+        format!("topic 'unknown' has no route: name server {} says 'no such topic'", cluster.name_server.address);
+    assert!(unknown.starts_with(&said) && unknown.contains("no topics on the first send"), "{unknown}");
+    let half =
+        Producer::builder().nameservers([cluster.name_server.address.as_str(), "127.0.0.1:1"]).build().await.unwrap();
+    let half = half.send(Message::new("unknown", "m")).await.unwrap_err().to_string();
+    assert!(half.contains("name server 127.0.0.1:1 cannot be asked: cannot connect"), "{half}");
+    assert!(half.contains("perhaps those that cannot be asked know it"), "{half}");
+}
+
+/// Names of topics are no news of masters.
+#[tokio::test]
+async fn a_closed_topic_named_like_a_master_is_refused_at_once() {
+    let remark = "topic 'master-data' is not writable at this broker; an administrator has closed it, please ask";
+    let cluster = cluster(vec![Broker::new(move |_| Reply::Refuse(16, remark))]);
+    let producer = cluster.builder().retries(0).build().await.unwrap();
+    let error = producer.send(message("m")).await.unwrap_err();
+    assert_eq!((error.cause(), cluster.brokers[0].0.sends()), (Some(Cause::Refused), 1), "{error}");
 }

@@ -10,6 +10,7 @@ use orbitmq_common::protocol::body::kv::KvTable;
 use orbitmq_common::protocol::body::pop::{AssignmentRequest, AssignmentResponse, RequestMode, RequestModeBody};
 use orbitmq_common::protocol::body::register::RegisterBody;
 use orbitmq_common::protocol::body::route::{ClusterInfo, TopicList, TopicRoute};
+use orbitmq_common::protocol::body::running::RunningInfo;
 use orbitmq_common::protocol::body::stats::{ConsumeOffset, TopicOffset, parse_table};
 use orbitmq_common::protocol::body::topic::{DataVersion, TopicConfig, TopicTable};
 use orbitmq_common::protocol::code::request as code;
@@ -81,6 +82,14 @@ fn read_answer(sample: &Sample) -> bool {
         | code::VIEW_MESSAGE_BY_ID => {
             let count = records(body).map(|record| record.unwrap().verify().unwrap()).count();
             assert!(count > 0, "{}", sample.file);
+        }
+        code::GET_CONSUMER_RUNNING_INFO => {
+            let info = RunningInfo::decode(body).unwrap();
+            assert!(
+                info.properties.contains_key("PROP_CONSUME_TYPE") && !info.subscriptions.is_empty(),
+                "{}",
+                sample.file
+            );
         }
         _ => return false,
     }

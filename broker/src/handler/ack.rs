@@ -11,6 +11,7 @@ use orbitmq_common::protocol::header::pop::AckRequest;
 use orbitmq_common::protocol::relaxed;
 
 use crate::broker::Broker;
+use crate::causes::absent::no_queue;
 use crate::handler::popping;
 use crate::meta::orders::Acked;
 use crate::meta::topics::now_ms;
@@ -100,17 +101,21 @@ fn one(broker: &Broker, frame: &Frame) -> Result<Waits, Refusal> {
 /// There is no such message.
 pub fn check(broker: &Broker, topic: &str, queue_id: i32, offset: i64, may_end: bool) -> Result<u32, Refusal> {
     let Some(config) = broker.topics.get(topic) else {
-        return Err(Refusal::no_topic(topic, "it may have been deleted since the message was popped"));
+        return Err(broker.no_topic(topic, "it may have been deleted since the message was popped"));
     };
     let queue = u32::try_from(queue_id).ok().filter(|_| queue_id < config.read_queue_nums);
     let Some(queue) = queue else {
-        let last = config.read_queue_nums - 1;
-        let remark = format!("topic '{topic}' has no queue {queue_id}, only 0 to {last}");
+        let remark = no_queue(&config, queue_id, config.read_queue_nums, "to read");
         return Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
     };
     let (min, max) = (broker.store.min_offset(topic, queue), broker.store.max_offset(topic, queue));
     if offset < min || offset > max || offset == max && !may_end {
-        let remark = format!("queue {queue} of '{topic}' has no message {offset}, only {min} to {}", max - 1);
+        let why = if offset < min {
+            "it is deleted"
+        } else {
+            "the receipt is another broker's, or the queue was created anew"
+        };
+        let remark = format!("queue {queue} of '{topic}' has no message {offset}, only {min} to {}: {why}", max - 1);
         return Err(Refusal::new(response::NO_MESSAGE, remark));
     }
     Ok(queue)
@@ -178,7 +183,9 @@ fn done_in_order(broker: &Broker, handle: &Handle<'_>, offset: i64, waits: &mut 
         }
         Acked::NotOpen if is_before() => Ok(()),
         Acked::NotOpen => {
-            let remark = format!("message {offset} of queue {queue} of '{topic}' is not in the hands of '{group}'");
+            let remark = format!(
+                "message {offset} of queue {queue} of '{topic}' is not in the hands of '{group}': it was never popped in order, or the group's offset was reset since"
+            );
             Err(Refusal::new(response::MESSAGE_ILLEGAL, remark))
         }
     }

@@ -113,12 +113,11 @@ pub fn set(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
         return Err(Refusal::new(response::NO_PERMISSION, remark));
     }
     if broker.topics.get(topic).is_none() {
-        return Err(Refusal::no_topic(topic, "create it first"));
+        return Err(broker.no_topic(topic, "create it first"));
     }
     name::check_group(group)?;
     if broker.groups.find_or_create(group, broker.tuned.auto_create_groups()).is_none() {
-        let remark = format!("group '{group}' does not exist; create it with updateSubGroup");
-        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        return Err(broker.no_group(group, "setting its mode"));
     }
     tracing::info!(topic, group, mode = ?mode.mode, share = mode.pop_share_queue_num, "request mode set");
     broker.request_modes.put(mode);

@@ -83,11 +83,7 @@ pub fn list(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let header: ConsumerGroupRequest<'_> = frame.fields()?;
     let ids = broker.members.consumer_ids(&header.consumer_group);
     if ids.is_empty() {
-        let remark = format!(
-            "group '{}' has no members at this broker; its consumers send heartbeats here first",
-            header.consumer_group
-        );
-        return Err(Refusal::new(response::SYSTEM_ERROR, remark));
+        return Err(Refusal::new(response::SYSTEM_ERROR, broker.nobody_of(&header.consumer_group)));
     }
     Ok(frame.answer(response::SUCCESS).with_json(&ConsumerIds { consumer_id_list: ids }))
 }

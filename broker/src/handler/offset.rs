@@ -11,6 +11,7 @@ use orbitmq_common::protocol::header::offset::{
 };
 
 use crate::broker::Broker;
+use crate::causes::absent::no_queue;
 use crate::refusal::Refusal;
 use crate::replica::metadata::settle;
 use crate::store::read::ReadLimit;
@@ -34,10 +35,7 @@ pub fn query(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     if first_is_there && header.set_zero_if_not_found != Some(false) && first_is_recent(broker, topic, queue) {
         return Ok(offset_answer(frame, 0));
     }
-    Err(Refusal::new(
-        response::QUERY_NOT_FOUND,
-        format!("group '{group}' has no offset in queue {} of '{topic}' yet", header.queue_id),
-    ))
+    Err(broker.no_offset(topic, group, header.queue_id))
 }
 
 /// Whether so little was stored after the queue's first message that it would still be in a broker's memory.
@@ -55,19 +53,17 @@ pub fn update(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let (topic, group) = (header.topic.as_ref(), header.consumer_group.as_ref());
     name::check_group(group)?;
     let Some(config) = broker.topics.get(topic) else {
-        return Err(Refusal::no_topic(topic, "offsets are stored for existing topics only"));
+        return Err(broker.no_topic(topic, "offsets are stored for existing topics only"));
     };
     let queues = config.read_queue_nums.max(config.write_queue_nums);
     if !(0..queues).contains(&header.queue_id) {
-        let remark = format!("topic '{topic}' has no queue {}, only 0 to {}", header.queue_id, queues - 1);
-        return Err(Refusal::invalid(remark));
+        return Err(Refusal::invalid(no_queue(&config, header.queue_id, queues, "to read")));
     }
     if broker.groups.find_or_create(group, broker.tuned.auto_create_groups()).is_none() {
-        let remark = format!("group '{group}' does not exist; create it with updateSubGroup");
-        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        return Err(broker.no_group(group, "storing offsets"));
     }
     if header.commit_offset < 0 {
-        return Err(Refusal::invalid(format!("{} is not an offset", header.commit_offset)));
+        return Err(Refusal::invalid(format!("{} is not an offset: offsets count from 0", header.commit_offset)));
     }
     let answer = frame.answer(response::SUCCESS);
     let Some(number) = commit(broker, topic, group, header.queue_id, header.commit_offset) else {
@@ -102,7 +98,7 @@ pub(super) fn commit(broker: &Broker, topic: &str, group: &str, queue: i32, offs
 }
 
 fn queue_number(id: i32) -> Result<u32, Refusal> {
-    u32::try_from(id).map_err(|_| Refusal::invalid(format!("{id} is not the number of a queue")))
+    u32::try_from(id).map_err(|_| Refusal::invalid(format!("{id} is not the number of a queue: queues count from 0")))
 }
 
 /// GET_MAX_OFFSET (30): the offset after the last message. Whatever was acknowledged before the request is counted.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::broker::Broker;
 use crate::handler::popping::{self, Ground, MAX_HOLD, Source, Watch};
 use crate::meta::topics::now_ms;
+use crate::pop::hall::{ALL, PER_HALL};
 use crate::pop::take::{LONGEST, Ordered, Taken, Want};
 use crate::refusal::Refusal;
 use crate::store::read::ReadLimit;
@@ -29,6 +30,10 @@ const MAX_BYTES: usize = 256 * 1024;
 const RETRY_FIRST: u32 = 20;
 /// Pause after a look that was called for and found nothing.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// The remark of a pop that may not wait.
+const FULL: &str = "too many requests wait for messages here, 1024 for this topic, group and queue or 100000 in all: let fewer wait at once";
+const _: () = assert!(PER_HALL == 1024 && ALL == 100_000, "the remark names both");
 
 /// A checked pop.
 struct Pop {
@@ -276,7 +281,7 @@ fn answer(pop: &Pop, request: &Frame, got: Got, otherwise: i32) -> Frame {
     let (code, remark) = if got.count > 0 {
         (response::SUCCESS, "FOUND")
     } else if otherwise == response::POLLING_FULL {
-        (otherwise, "too many requests wait for messages here")
+        (otherwise, FULL)
     } else {
         (otherwise, "NO_MESSAGE_IN_QUEUE")
     };

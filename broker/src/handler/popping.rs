@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::select_all;
 use orbitmq_common::name;
-use orbitmq_common::protocol::body::route::perm;
 use orbitmq_common::protocol::code::response;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
+use crate::causes::absent::no_queue;
+use crate::causes::closed::{self, Access};
 use crate::handler::offset::first_is_recent;
 use crate::pop::hall::Hall;
 use crate::refusal::Refusal;
@@ -65,35 +66,22 @@ pub fn check(broker: &Broker, topic: &str, group: &str, queue_id: i32) -> Result
     }
     broker.tells_offsets()?;
     let Some(config) = broker.topics.get(topic) else {
-        return Err(Refusal::no_topic(topic, "create it with updateTopic, or send to it"));
+        return Err(broker.no_topic(topic, "create it with 'orbitmq topic create' or updateTopic, or send to it"));
     };
-    if config.perm & perm::READ == 0 {
-        let remark = format!("topic '{topic}' is not readable at this broker (perm {})", config.perm);
-        return Err(Refusal::new(response::NO_PERMISSION, remark));
-    }
+    closed::topic(&config, Access::Read)?;
     if queue_id >= config.read_queue_nums {
-        let last = config.read_queue_nums - 1;
-        return Err(Refusal::invalid(format!("topic '{topic}' has no queue {queue_id} to read, only 0 to {last}")));
+        return Err(Refusal::invalid(no_queue(&config, queue_id, config.read_queue_nums, "to read")));
     }
     name::check_group(group)?;
     let Some(settings) = broker.groups.find_or_create(group, broker.tuned.auto_create_groups()) else {
-        let remark = format!(
-            "group '{group}' does not exist and is not created by popping (auto_create_groups = false); create it with updateSubGroup"
-        );
-        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        return Err(broker.no_group(group, "popping"));
     };
-    if broker.tuned.permission() & perm::READ == 0 {
-        let remark = "this broker is not readable (brokerPermission); an administrator has closed it";
-        return Err(Refusal::new(response::NO_PERMISSION, remark));
-    }
+    closed::broker(broker.tuned.permission())?;
     if broker.forbidden.holds(group, topic) {
-        let remark = format!("group '{group}' may not read topic '{topic}'; an administrator has forbidden it");
-        return Err(Refusal::new(response::NO_PERMISSION, remark));
+        return Err(closed::forbidden(group, topic));
     }
     if !settings.consume_enable {
-        let remark =
-            format!("group '{group}' may not consume (consumeEnable = false); an administrator has stopped it");
-        return Err(Refusal::new(response::NO_PERMISSION, remark));
+        return Err(closed::stopped(group));
     }
     let queue = u32::try_from(queue_id).ok();
     Ok(Ground { topic: topic.to_owned(), group: group.to_owned(), queue, from_last: false })

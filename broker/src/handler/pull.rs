@@ -1,5 +1,6 @@
 //! PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): reads a queue, or holds the request until there is something to read.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,17 +8,20 @@ use orbitmq_common::message::sysflag::pull;
 use orbitmq_common::name;
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::body::heartbeat::MessageModel;
-use orbitmq_common::protocol::body::route::{MASTER_ID, perm};
+use orbitmq_common::protocol::body::route::MASTER_ID;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
+use crate::causes::absent::no_queue;
+use crate::causes::closed::{self, Access};
+use crate::causes::offsets::Place;
 use crate::handler::offset;
 use crate::refusal::Refusal;
 use crate::store::read::{Read, ReadLimit, ReadStatus};
-use crate::subscription::{Failures, Filter, FilterError};
+use crate::subscription::{Failures, Filter, Subscription};
 use crate::traffic::Reader;
 
 /// Messages one answer may carry, whatever the request asks for.
@@ -75,37 +79,23 @@ fn check(broker: &Broker, frame: &Frame) -> Result<Checked, Refusal> {
     let (topic, group) = (header.topic.as_ref(), header.consumer_group.as_ref());
     let flag = header.sys_flag.cast_unsigned();
     name::check_group(group)?;
-    let config = broker.groups.find_or_create(group, broker.tuned.auto_create_groups()).ok_or_else(|| {
-        let remark = format!("group '{group}' does not exist and is not created by pulling (auto_create_groups = false); create it with updateSubGroup");
-        Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
-    })?;
+    let config = broker.groups.find_or_create(group, broker.tuned.auto_create_groups());
+    let config = config.ok_or_else(|| broker.no_group(group, "pulling"))?;
     if !config.consume_enable {
-        let remark =
-            format!("group '{group}' may not consume (consumeEnable = false); an administrator has stopped it");
-        return Err(Refusal::new(response::NO_PERMISSION, remark));
+        return Err(closed::stopped(group));
     }
     let Some(topic_config) = broker.topics.get(topic) else {
-        return Err(Refusal::no_topic(topic, "it may have been deleted, or the route is old"));
+        return Err(broker.no_topic(topic, "the route is old then: ask a name server again, or create the topic"));
     };
-    if topic_config.perm & perm::READ == 0 {
-        let remark = format!("topic '{topic}' is not readable at this broker (perm {})", topic_config.perm);
-        return Err(Refusal::new(response::NO_PERMISSION, remark));
-    }
-    if broker.tuned.permission() & perm::READ == 0 {
-        let remark = "this broker is closed to readers (brokerPermission); an administrator has done so";
-        return Err(Refusal::new(response::NO_PERMISSION, remark));
-    }
+    closed::topic(&topic_config, Access::Read)?;
+    closed::broker(broker.tuned.permission())?;
     if broker.forbidden.holds(group, topic) {
-        let remark = format!("group '{group}' may not read topic '{topic}'; an administrator has forbidden it");
-        return Err(Refusal::new(response::NO_PERMISSION, remark));
+        return Err(closed::forbidden(group, topic));
     }
     let queue = u32::try_from(header.queue_id).ok().filter(|_| header.queue_id < topic_config.read_queue_nums);
     let Some(queue) = queue else {
-        let last = topic_config.read_queue_nums - 1;
-        return Err(Refusal::invalid(format!(
-            "topic '{topic}' has no queue {} to read, only 0 to {last}",
-            header.queue_id
-        )));
+        let count = topic_config.read_queue_nums;
+        return Err(Refusal::invalid(no_queue(&topic_config, header.queue_id, count, "to read")));
     };
     let filter = find_filter(broker, &header, config.consume_broadcast_enable)?;
     if let Some(offset) = broker.offsets.take_reset(topic, group, header.queue_id) {
@@ -141,32 +131,25 @@ fn find_filter(broker: &Broker, header: &PullRequest<'_>, may_broadcast: bool) -
         return Ok(broker.filters.find(header.expression_type.as_deref(), expression)?);
     }
     if !may_broadcast && broker.members.message_model(group) == Some(MessageModel::Broadcasting) {
-        let remark = format!("group '{group}' may not broadcast (consumeBroadcastEnable = false)");
-        return Err(Refusal::new(response::NO_PERMISSION, remark));
+        return Err(closed::broadcasting(group));
     }
     let Some(subscription) = broker.members.subscription(group, topic) else {
-        let remark = format!(
-            "group '{group}' has not subscribed to '{topic}' at this broker; its members must send a heartbeat that lists the topic, the same in each"
-        );
-        return Err(Refusal::new(response::SUBSCRIPTION_NOT_EXIST, remark));
+        return Err(broker.not_subscribed(group, topic));
     };
     if subscription.data.sub_version < header.sub_version {
-        return newer_than_known(header, &subscription.filter);
+        return newer_than_known(broker, header, &subscription);
     }
     Ok(subscription.filter.clone()?)
 }
 
 /// What a reader gets whose heartbeat with its newer subscription has not come yet. The official client sometimes sends it
 /// only with the next round, 30 s later. Readers compare tags themselves, so whichever it wants now, everything is right.
-fn newer_than_known(header: &PullRequest<'_>, known: &Result<Filter, FilterError>) -> Result<Filter, Refusal> {
-    if header.expression_type.as_deref() == Some("TAG") && matches!(known, Ok(Filter::All | Filter::Tags(_))) {
+fn newer_than_known(broker: &Broker, header: &PullRequest<'_>, known: &Subscription) -> Result<Filter, Refusal> {
+    if header.expression_type.as_deref() == Some("TAG") && matches!(known.filter, Ok(Filter::All | Filter::Tags(_))) {
         return Ok(Filter::All);
     }
-    let remark = format!(
-        "the subscription of group '{}' to '{}' known here is older than the reader's; send a heartbeat",
-        header.consumer_group, header.topic
-    );
-    Err(Refusal::new(response::SUBSCRIPTION_NOT_LATEST, remark))
+    let version = known.data.sub_version;
+    Err(broker.subscription_is_older(&header.consumer_group, &header.topic, version, header.sub_version))
 }
 
 /// Sends the reader to the offset an administrator has set.
@@ -179,7 +162,9 @@ fn moved(broker: &Broker, request: &Frame, topic: &str, queue: u32, offset: i64)
     };
     Frame { opaque: request.opaque, ..request.answer(response::PULL_OFFSET_MOVED) }
         .with_fields(&fields)
-        .with_remark("an administrator has reset the group's offset")
+        .with_remark(format!(
+            "an administrator has reset the offset of the group in queue {queue} of '{topic}'; the reader goes on at {offset}"
+        ))
 }
 
 impl Pull {
@@ -266,17 +251,20 @@ fn suggestion(broker: &Broker, pull: &Pull, read: &Read) -> i64 {
 
 /// `misses`: the offset is not here and may be at the master.
 fn answer(broker: &Broker, pull: &Pull, request: &Frame, read: Read, misses: bool) -> Frame {
+    let place = Place { topic: &pull.topic, queue: pull.queue, offset: pull.offset };
+    let said = |code, word: &'static str| (code, Cow::Borrowed(word));
     let (code, remark) = match read.status {
-        _ if misses => (response::PULL_RETRY_IMMEDIATELY, "this slave does not have that offset, its master may"),
-        ReadStatus::Found => (response::SUCCESS, "FOUND"),
-        ReadStatus::NoMatch => (response::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE"),
-        ReadStatus::OffsetAtEnd => (response::PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE"),
+        _ if misses => (response::PULL_RETRY_IMMEDIATELY, broker.not_copied(place, &read).into()),
+        ReadStatus::Found => said(response::SUCCESS, "FOUND"),
+        ReadStatus::NoMatch => said(response::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE"),
+        ReadStatus::OffsetAtEnd => said(response::PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE"),
         ReadStatus::NoMessageInQueue | ReadStatus::QueueMissing if read.next_offset == 0 => {
-            (response::PULL_NOT_FOUND, "NO_MESSAGE_IN_QUEUE")
+            said(response::PULL_NOT_FOUND, "NO_MESSAGE_IN_QUEUE")
         }
-        ReadStatus::NoMessageInQueue | ReadStatus::QueueMissing => (response::PULL_OFFSET_MOVED, "NO_MESSAGE_IN_QUEUE"),
-        ReadStatus::OffsetTooLarge => (response::PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY"),
-        ReadStatus::OffsetTooSmall => (response::PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL"),
+        ReadStatus::NoMessageInQueue
+        | ReadStatus::QueueMissing
+        | ReadStatus::OffsetTooLarge
+        | ReadStatus::OffsetTooSmall => (response::PULL_OFFSET_MOVED, broker.moved(place, &read).into()),
     };
     let fields = PullResponse {
         suggest_which_broker_id: suggestion(broker, pull, &read),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use orbitmq_common::net::connection::Outcome;
+use orbitmq_common::plain::date;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::query::{QueryRequest, QueryResponse, ViewRequest};
@@ -12,6 +13,8 @@ use crate::refusal::Refusal;
 use crate::store::search::KeySearch;
 
 const MAX_FOUND: i32 = 256;
+/// 9999-12-31: what clients name as the end of all time has no date.
+const LAST_DATE: i64 = 253_402_214_400_000;
 
 /// QUERY_MESSAGE (12): by key or unique key. The search reads from disk, so it has a thread of its own.
 pub fn query(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
@@ -42,13 +45,38 @@ pub fn query(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
         };
         let mut records = found.records.into_iter();
         let Some(first) = records.next() else {
-            let remark = format!("no message of '{topic}' has the key '{key}' in that time");
+            let remark = not_found(&broker, &topic, &key, (begin, end), found.last_update_timestamp);
             return request.refuse(response::QUERY_NOT_FOUND, remark).with_fields(&fields);
         };
         let mut answer = request.answer(response::SUCCESS).with_fields(&fields).with_body(first);
         answer.more = records.collect();
         answer
     }))
+}
+
+fn not_found(broker: &Broker, topic: &str, key: &str, (begin, end): (i64, i64), indexed: i64) -> String {
+    if broker.topics.get(topic).is_none() {
+        return broker.no_topic(topic, "correct its name").remark;
+    }
+    if broker.config.store.index.is_none() {
+        return "this broker keeps no index of keys: it was switched off; look for the message by its time or offset"
+            .to_owned();
+    }
+    let first = broker.store.earliest_timestamp().unwrap_or(0);
+    let gone = if end < first {
+        format!(": all that was stored before {} is deleted", date(first))
+    } else {
+        format!(
+            ": correct the key or the time, or ask the topic's other brokers; messages from {} to {} are indexed here",
+            date(first),
+            date(indexed)
+        )
+    };
+    format!(
+        "no message of '{topic}' stored from {} to {} has the key '{key}'{gone}",
+        date(begin),
+        date(end.min(LAST_DATE))
+    )
 }
 
 /// VIEW_MESSAGE_BY_ID (33): the record at a place in the log.

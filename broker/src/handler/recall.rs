@@ -58,7 +58,7 @@ fn check(broker: &Broker, header: &RecallRequest<'_>) -> Result<RecallHandle, Re
     }
     let topic = header.topic.as_ref();
     if broker.topics.get(topic).is_none() {
-        return Err(Refusal::no_topic(topic, "a message can be taken back from an existing topic only"));
+        return Err(broker.no_topic(topic, "a message can be taken back from an existing topic only"));
     }
     let illegal = |remark: String| Refusal::new(response::ILLEGAL_OPERATION, remark);
     let handle = RecallHandle::decode(&header.recall_handle).map_err(|error| illegal(error.to_string()))?;

@@ -18,10 +18,7 @@ use crate::refusal::Refusal;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 fn member(broker: &Broker, group: &str, client: &str) -> Result<Member, Refusal> {
-    broker.members.consumer(group, client).ok_or_else(|| {
-        let remark = format!("consumer '{client}' of group '{group}' is not connected to this broker");
-        Refusal::new(response::CONSUMER_NOT_ONLINE, remark)
-    })
+    broker.members.consumer(group, client).ok_or_else(|| broker.not_connected(group, client))
 }
 
 /// Asks the consumer whatever it is asked for (307).

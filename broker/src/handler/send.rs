@@ -16,6 +16,8 @@ use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::send::{SendRequest, SendRequestV2, SendResponse};
 
 use crate::broker::Broker;
+use crate::causes::absent::no_queue;
+use crate::causes::closed::{self, Access};
 use crate::duplicates::memory::Sent;
 use crate::duplicates::window::First;
 use crate::handler::send::wishes::{Wishes, push, read_properties};
@@ -106,7 +108,7 @@ fn store(broker: &Broker, peer: &Peer, frame: &Frame) -> Result<Stored, Refusal>
     let header = decode(frame)?;
     check_message(broker, &header, frame)?;
     if frame.body.is_empty() {
-        return Err(Refusal::new(response::MESSAGE_ILLEGAL, "the message has no body"));
+        return Err(Refusal::new(response::MESSAGE_ILLEGAL, "the message has no body: send at least one byte"));
     }
     let topic = find_topic(broker, &header)?;
     if header.batch == Some(true) || frame.code == request::SEND_BATCH_MESSAGE {
@@ -134,11 +136,15 @@ pub fn check_message(broker: &Broker, header: &SendRequest<'_>, frame: &Frame) -
     let illegal = |remark: String| Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
     let (length, limit) = (frame.body.len(), broker.tuned.max_message_size());
     if length > limit {
-        return illegal(format!("the body has {length} bytes; this broker takes {limit} (max_message_size)"));
+        return illegal(format!(
+            "the body has {length} bytes; this broker takes {limit} (max_message_size): send less, or raise it"
+        ));
     }
     let properties = header.properties.as_deref().map_or(0, str::len);
     if properties > MAX_PROPERTIES {
-        return illegal(format!("the properties have {properties} bytes; {MAX_PROPERTIES} is the most a record holds"));
+        return illegal(format!(
+            "the properties have {properties} bytes; {MAX_PROPERTIES} is the most a record holds: put what is long into the body"
+        ));
     }
     Ok(())
 }
@@ -150,17 +156,10 @@ fn find_topic(broker: &Broker, header: &SendRequest<'_>) -> Result<Arc<TopicConf
         Some(config) => config,
         None => create_topic(broker, header)?,
     };
-    if config.perm & perm::WRITE == 0 {
-        let remark = format!(
-            "topic '{topic}' is not writable at this broker (perm {}); an administrator has closed it",
-            config.perm
-        );
-        return Err(Refusal::new(response::NO_PERMISSION, remark));
-    }
+    closed::topic(&config, Access::Write)?;
     let queues = config.write_queue_nums.max(config.read_queue_nums);
     if header.queue_id >= queues {
-        let remark = format!("topic '{topic}' has no queue {} here, only 0 to {}", header.queue_id, queues - 1);
-        return Err(Refusal::invalid(remark));
+        return Err(Refusal::invalid(no_queue(&config, header.queue_id, queues, "to write")));
     }
     Ok(config)
 }
@@ -174,11 +173,12 @@ fn create_topic(broker: &Broker, header: &SendRequest<'_>) -> Result<Arc<TopicCo
     let template = broker.topics.get(&header.default_topic).filter(|template| template.perm & perm::INHERIT != 0);
     let Some(template) = template.filter(|_| broker.tuned.auto_create_topics()) else {
         let cure = if broker.tuned.auto_create_topics() {
-            "the send names no topic to take settings from; create it with updateTopic"
+            "sending creates topics here, but this send names no topic to take settings from (defaultTopic TBW102): name it, or create \
+             the topic with 'orbitmq topic create' or updateTopic"
         } else {
-            "it is not created by sending (auto_create_topics = false); create it with updateTopic"
+            "it is not created by sending (auto_create_topics = false): create it with 'orbitmq topic create' or updateTopic"
         };
-        return Err(Refusal::no_topic(topic, cure));
+        return Err(broker.no_topic(topic, cure));
     };
     let queues = header.default_topic_queue_nums.min(template.write_queue_nums).max(1);
     let create =
@@ -258,7 +258,9 @@ fn store_single(
         (place.topic.as_ref(), u32::try_from(place.queue).unwrap_or(0))
     };
     let record = record(broker, peer, header, topic, queue, header.flag, &frame.body, &properties);
-    let sent = once::append(broker, config, &wishes, place.queue, || Ok(broker.store.append(&record)?))?;
+    let sent = once::append(broker, config, &wishes, place.queue, || {
+        broker.store.append(&record).map_err(|error| broker.not_appended(error))
+    })?;
     let due = if sent.again { once::due_of_first(broker, place.due, sent.place) } else { place.due };
     let recall_handle = recall::handle(broker, &place.topic, due, wishes.unique_key.as_deref());
     Ok(Stored { recall_handle, ..Stored::single(broker, sent, wishes) })

@@ -39,8 +39,7 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
 fn store(broker: &Broker, header: &SendBackRequest<'_>) -> Result<u64, Refusal> {
     let group = header.group.as_ref();
     let Some(config) = broker.groups.get(group) else {
-        let remark = format!("group '{group}' does not exist; its consumers send heartbeats first");
-        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        return Err(broker.no_group(group, "giving messages back"));
     };
     let offset = u64::try_from(header.offset)
         .map_err(|_| Refusal::invalid(format!("{} is not a place in the log", header.offset)))?;
@@ -74,7 +73,7 @@ fn store(broker: &Broker, header: &SendBackRequest<'_>) -> Result<u64, Refusal> 
         reconsume_times: record.reconsume_times.saturating_add(1),
         ..record.copy_to(place.topic, place.queue, broker.address, properties.as_str())
     };
-    Ok(broker.store.append(&copy)?.end)
+    Ok(broker.store.append(&copy).map_err(|error| broker.not_appended(error))?.end)
 }
 
 fn refuse(error: PropertyError) -> Refusal {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use orbitmq_common::plain;
 use orbitmq_common::protocol::body::group::{GroupConfig, GroupTable};
 use parking_lot::RwLock;
 
 use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
+use crate::meta::removed::Removed;
 use crate::meta::topics::Version;
 use crate::meta::tree::Tree;
 
@@ -16,6 +18,8 @@ pub struct Groups {
     table: RwLock<HashMap<String, Arc<GroupConfig>>>,
     version: Version,
     db: Arc<Db>,
+    /// Those that were deleted.
+    pub removed: Removed,
 }
 
 impl Groups {
@@ -33,7 +37,7 @@ impl Groups {
                 }
             }
         }
-        Ok(Self { table: RwLock::new(table), version: Version::new(), db })
+        Ok(Self { table: RwLock::new(table), version: Version::new(), db, removed: Removed::default() })
     }
 
     /// A group's settings.
@@ -83,8 +87,15 @@ impl Groups {
             table.remove(group)?;
             self.db.remove(Tree::Groups, group.as_bytes().to_vec())
         };
+        self.removed.note(group);
         self.version.bump();
         Some(number)
+    }
+
+    /// A group of nearly this name.
+    #[must_use]
+    pub fn meant(&self, group: &str) -> Option<String> {
+        plain::meant(group, self.table.read().keys().map(String::as_str)).map(str::to_owned)
     }
 
     /// All groups with the table's version.

@@ -13,6 +13,7 @@ pub mod levels;
 pub mod marks;
 pub mod offsets;
 pub mod orders;
+pub mod removed;
 pub mod request_modes;
 pub mod resets;
 pub mod rows;

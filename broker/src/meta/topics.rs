@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashMap;
 use orbitmq_common::name;
+use orbitmq_common::plain;
 use orbitmq_common::protocol::body::route::perm;
 use orbitmq_common::protocol::body::topic::{DataVersion, TopicConfig, TopicTable};
 use parking_lot::{Mutex, RwLock};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
+use crate::meta::removed::Removed;
 use crate::meta::tree::Tree;
 
 /// Milliseconds since the epoch.
@@ -51,6 +53,8 @@ pub struct Topics {
     creating: Mutex<()>,
     version: Version,
     db: Arc<Db>,
+    /// Those that were deleted.
+    pub removed: Removed,
 }
 
 impl Topics {
@@ -68,7 +72,13 @@ impl Topics {
                 }
             }
         }
-        Ok(Self { table: RwLock::new(table), creating: Mutex::default(), version: Version::new(), db })
+        Ok(Self {
+            table: RwLock::new(table),
+            creating: Mutex::default(),
+            version: Version::new(),
+            db,
+            removed: Removed::default(),
+        })
     }
 
     /// Notes the mastership under which the table changes: name servers believe the newest.
@@ -144,6 +154,7 @@ impl Topics {
             table.remove(topic)?;
             self.db.remove(Tree::Topics, topic.as_bytes().to_vec())
         };
+        self.removed.note(topic);
         self.version.bump();
         Some(number)
     }
@@ -160,6 +171,12 @@ impl Topics {
     /// What `wanted` makes of the topics, without those of which it makes nothing.
     pub fn select<T>(&self, wanted: impl FnMut(&Arc<TopicConfig>) -> Option<T>) -> Vec<T> {
         self.table.read().values().filter_map(wanted).collect()
+    }
+
+    /// A topic of nearly this name.
+    #[must_use]
+    pub fn meant(&self, topic: &str) -> Option<String> {
+        plain::meant(topic, self.table.read().keys().map(String::as_str)).map(str::to_owned)
     }
 
     /// Names of all topics.

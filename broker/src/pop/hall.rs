@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Requests that may wait for one topic, group and queue.
-const PER_HALL: usize = 1024;
+pub const PER_HALL: usize = 1024;
 /// Requests that may wait altogether.
-const ALL: usize = 100_000;
+pub const ALL: usize = 100_000;
 
 type Name = (String, String, i32);
 

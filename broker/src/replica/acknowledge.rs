@@ -24,8 +24,9 @@ impl Broker {
         let (copies, least) = (self.in_sync.copies(), self.config.min_in_sync);
         if self.config.acknowledge == Acknowledge::Replica && copies < least {
             let remark = format!(
-                "{copies} of {least} copies are in sync (min_in_sync), nothing is stored; bring a slave of broker '{}' back",
-                self.config.name
+                "{copies} of {least} copies are in sync (min_in_sync), nothing is stored; bring a slave of broker '{}' back: {}",
+                self.config.name,
+                self.missing_copies()
             );
             return Err(Refusal::new(response::SERVICE_NOT_AVAILABLE, remark));
         }
@@ -87,8 +88,9 @@ impl Broker {
         }
         if self.config.acknowledge == Acknowledge::Replica && self.in_sync.copies() < self.config.min_in_sync {
             let remark = format!(
-                "stored here, but the in-sync set fell below {} copies (min_in_sync) meanwhile",
-                self.config.min_in_sync
+                "stored here, but the in-sync set fell below {} copies (min_in_sync) meanwhile: {}",
+                self.config.min_in_sync,
+                self.missing_copies()
             );
             return Err(Refusal::new(response::SLAVE_NOT_AVAILABLE, remark));
         }
@@ -98,11 +100,24 @@ impl Broker {
     fn too_late(&self, end: u64) -> Refusal {
         let waited = self.config.acknowledge_timeout;
         if self.store.local() < end {
-            let remark = format!("the disk has not stored it within {waited:?} (acknowledge_timeout); it may still do");
+            let pace = self.store.pace();
+            let remark = match pace.running {
+                Some(running) => format!(
+                    "the disk has not stored it within {waited:?} (acknowledge_timeout); it may still do: the flush at hand takes \
+                     {running:?} by now (on average {:?}); look at the disk and what else uses it",
+                    pace.mean
+                ),
+                None => format!(
+                    "the disk has not stored it within {waited:?} (acknowledge_timeout); it may still do: no flush is at hand, so this \
+                     process or its machine is overloaded"
+                ),
+            };
             return Refusal::new(response::FLUSH_DISK_TIMEOUT, remark);
         }
         let remark = format!(
-            "stored here, but not every slave of the in-sync set has confirmed it within {waited:?} (acknowledge_timeout)"
+            "stored here, but not every slave of the in-sync set has confirmed it within {waited:?} (acknowledge_timeout): {}; one that \
+             stays behind leaves the set",
+            self.late_copies(end)
         );
         Refusal::new(response::FLUSH_SLAVE_TIMEOUT, remark)
     }

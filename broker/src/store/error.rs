@@ -104,7 +104,9 @@ pub enum AppendError {
         free: u64,
     },
     /// Space could not be reserved for another reason; tried again with the next appends.
-    #[error("no space could be reserved: {reason}")]
+    #[error(
+        "no space could be reserved on the disk: {reason}; look at the disk, it is tried again with the next message"
+    )]
     Reserve {
         /// What the file system said.
         reason: Arc<str>,
@@ -130,10 +132,12 @@ pub enum AppendError {
     #[error(transparent)]
     IllegalRecord(#[from] RecordError),
     /// Too many bytes wait for the disk.
-    #[error("{unflushed} bytes wait for the disk: try again later")]
+    #[error("{unflushed} bytes wait for the disk, and {most} may (max_in_flight): try again later")]
     Busy {
         /// How many.
         unflushed: usize,
+        /// How many may.
+        most: usize,
     },
     /// A copy of a master's log has a gap.
     #[error("the log ends at {end}, the copied bytes begin at {at}")]
@@ -144,7 +148,7 @@ pub enum AppendError {
         at: u64,
     },
     /// The store is being closed.
-    #[error("the store is closed")]
+    #[error("the store is closed, for this broker is stopping: ask a name server for the route again")]
     Closed,
 }
 
@@ -177,7 +181,7 @@ pub enum CopyError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The log does not reach there (any more).
-    #[error("offset {offset} is outside the log, which goes from {min} to {max}")]
+    #[error("offset {offset} is outside the log, which goes from {min} to {max}: {}", beyond(*offset, *min))]
     OutOfRange {
         /// What was asked for.
         offset: u64,
@@ -195,11 +199,19 @@ pub enum ReadError {
         source: RecordError,
     },
     /// A record starts there by its form, but says that it belongs elsewhere.
-    #[error("no record starts at offset {offset}")]
+    #[error("no record starts at offset {offset}: the message id is another broker's, or of a store that is no more")]
     NoRecord {
         /// What was asked for.
         offset: u64,
     },
+}
+
+fn beyond(offset: u64, min: u64) -> &'static str {
+    if offset < min {
+        "the message is deleted, for retention lets the oldest go"
+    } else {
+        "the message id is another broker's, or what was stored there was lost or is not acknowledged yet"
+    }
 }
 
 /// Why a store was not closed cleanly; the next opening recovers.

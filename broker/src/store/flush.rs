@@ -132,6 +132,7 @@ impl Flusher {
 
     fn sync(&self, segment: &Segment) -> Result<(), String> {
         let started = Instant::now();
+        self.counters.flush_begins();
         sync(&*self.io, segment)?;
         self.counters.flushed(started.elapsed());
         Ok(())

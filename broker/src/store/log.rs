@@ -89,7 +89,7 @@ impl CommitLog {
             tail.check()?;
             let unflushed = tail.batch.bytes.len() + self.in_flight.load(Ordering::Relaxed);
             if unflushed > 0 && unflushed.saturating_add(bytes) > self.max_unflushed {
-                return Err(AppendError::Busy { unflushed });
+                return Err(AppendError::Busy { unflushed, most: self.max_unflushed });
             }
             let upto = self.end_after(tail.end, lengths());
             if upto > tail.limit {
@@ -110,7 +110,7 @@ impl CommitLog {
             tail.check()?;
             let unflushed = tail.batch.bytes.len() + self.in_flight.load(Ordering::Relaxed);
             if unflushed > 0 && unflushed.saturating_add(copied.bytes()) > self.max_unflushed {
-                return Err(AppendError::Busy { unflushed });
+                return Err(AppendError::Busy { unflushed, most: self.max_unflushed });
             }
             if copied.end > tail.limit {
                 drop(tail);

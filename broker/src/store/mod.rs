@@ -61,7 +61,7 @@ use crate::store::options::Options;
 use crate::store::read::{Accept, Read, ReadLimit, ReadStatus};
 use crate::store::search::{Boundary, KeySearch, Query};
 use crate::store::shared::Shared;
-use crate::store::stats::{Counters, Stats};
+use crate::store::stats::{Counters, Pace, Stats};
 use crate::store::tail::Appended;
 
 /// A message store on one directory. Dropping it without [`Store::close`] is a crash: the next opening recovers.
@@ -318,6 +318,11 @@ impl Store {
     /// The store's figures.
     pub fn stats(&self) -> Stats {
         open::stats(&self.shared)
+    }
+
+    /// How fast its disk is; costs nothing.
+    pub fn pace(&self) -> Pace {
+        self.shared.counters.pace()
     }
 
     /// Why the store takes no more appends, if a write or a flush failed.

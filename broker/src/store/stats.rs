@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::store::error::AppendError;
+use crate::store::tail::now_ms;
 
 /// Counters that the parts of the store add to.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub struct Counters {
     pub flush_micros: AtomicU64,
     /// Longest flush, in µs.
     pub flush_max_micros: AtomicU64,
+    /// When the flush at hand began, ms since the epoch; 0: there is none.
+    pub flush_began: AtomicU64,
     /// Records that a reader met and that failed their checks.
     pub damaged: AtomicU64,
     /// Queue files repaired from the log.
@@ -60,8 +63,23 @@ impl Counters {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Counts a flush.
+    /// A flush begins.
+    pub fn flush_begins(&self) {
+        self.flush_began.store(now_ms().cast_unsigned(), Ordering::Relaxed);
+    }
+
+    /// How fast the disk is.
+    pub fn pace(&self) -> Pace {
+        let began = Self::get(&self.flush_began);
+        let running = (began > 0).then(|| Duration::from_millis(now_ms().cast_unsigned().saturating_sub(began)));
+        let mean = Self::get(&self.flush_micros).checked_div(Self::get(&self.flushes)).unwrap_or(0);
+        let longest = Duration::from_micros(Self::get(&self.flush_max_micros));
+        Pace { running, mean: Duration::from_micros(mean), longest }
+    }
+
+    /// Counts a flush that has ended.
     pub fn flushed(&self, took: Duration) {
+        self.flush_began.store(0, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         Self::add(&self.flushes, 1);
         Self::add(&self.flush_micros, micros);
@@ -72,6 +90,17 @@ impl Counters {
     pub fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
     }
+}
+
+/// How fast the disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How long the flush at hand has run, if there is one.
+    pub running: Option<Duration>,
+    /// How long flushes take, on average since opening.
+    pub mean: Duration,
+    /// How long the longest took.
+    pub longest: Duration,
 }
 
 /// A store's figures at one moment.

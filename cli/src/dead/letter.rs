@@ -7,10 +7,10 @@ use orbitmq_common::message::entry;
 use orbitmq_common::message::message::StoredMessage;
 use orbitmq_common::message::property;
 use orbitmq_common::message::record::{RecordError, RecordView};
+use orbitmq_common::plain;
 use serde::Serialize;
 
 use crate::shown::Shown;
-use crate::time;
 
 /// Largest body after decompression.
 const LARGEST_BODY: usize = 64 << 20;
@@ -172,7 +172,7 @@ impl Row {
         let text = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), crate::shown::visible);
         [
             format!("{}/{}/{}", self.broker, self.queue, self.offset),
-            time::show(self.died_ms),
+            plain::date(self.died_ms),
             self.deliveries.to_string(),
             self.message_id.clone(),
             self.origin(),

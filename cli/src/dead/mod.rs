@@ -4,10 +4,10 @@ mod courier;
 mod filter;
 mod letter;
 mod list;
-mod marks;
+pub mod marks;
 mod purge;
 mod replay;
-mod shelf;
+pub mod shelf;
 
 use clap::Subcommand;
 

@@ -6,9 +6,10 @@ use orbitmq_common::net::client::hello;
 use orbitmq_common::protocol::body::route::{BrokerData, MASTER_ID, TopicRoute};
 use orbitmq_common::protocol::code::request;
 
-use super::{Findings, State};
+use super::{Findings, State, clock};
 use crate::failure::{Failure, Server};
 use crate::session::{Master, Question, Session};
+use crate::time;
 
 const STEP: &str = "broker";
 /// From here on somebody should look for space; RocketMQ's brokers begin to delete early at 0.75 and refuse at 0.9.
@@ -90,9 +91,26 @@ async fn member(
         let finding = format!("its disk is {:.0}% full: free space or shorten the retention", ratio * 100.0);
         findings.note(STEP, subject, State::Notice, finding);
     }
+    if let Some(finding) = clock::time_of(&figures).and_then(|there| clock::differs(there, time::now_ms())) {
+        findings.note(STEP, subject, State::Notice, finding);
+    }
+    if let Some(cause) = second_port(address, session).await {
+        findings.note(STEP, subject, State::Notice, cause);
+    }
     let version = figures.get("brokerVersionDesc").map_or("?", String::as_str);
     let disk = disk.map_or_else(String::new, |ratio| format!(", disk {:.0}% used", ratio * 100.0));
     Ok(format!("answers as {version}{disk}"))
+}
+
+/// What is the matter with the port two below, which clients with `vipChannelEnabled` and slaves of RocketMQ's use.
+async fn second_port(address: &str, session: &Session) -> Option<String> {
+    let (host, port) = address.rsplit_once(':')?;
+    let port = port.parse::<u16>().ok()?.checked_sub(2).filter(|port| *port > 0)?;
+    let cause = session.reaches(&format!("{host}:{port}")).await.err()?;
+    Some(format!(
+        "does not answer at port {port}, two below ({cause}): clients with vipChannelEnabled = true cannot send, and slaves of \
+         RocketMQ's get no metadata; open it (fast_port), or leave it if there are none"
+    ))
 }
 
 /// What a broker says of its own trouble.

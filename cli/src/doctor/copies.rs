@@ -40,7 +40,8 @@ pub async fn look(route: &TopicRoute, masters: &[Master], session: &Session, fin
         let question = Question::new(request::GET_BROKER_HA_STATUS, &Nothing {});
         match session.broker_body::<HaStatus, _>(&master.address, &question).await {
             Ok(status) => {
-                following(name, slaves, &status, findings);
+                let port = if status.ha_connection_info.len() < slaves { ha_port(master, session).await } else { None };
+                following(name, slaves, &status, port.as_deref(), findings);
                 let (connected, in_sync) = (status.ha_connection_info.len(), status.in_sync_slave_nums);
                 findings.well(STEP, name, before, format!("{connected} slaves follow, {in_sync} of them in sync"));
             }
@@ -90,13 +91,25 @@ fn decided(group: &GroupStatus, data: &BrokerData, findings: &mut Findings) {
     }
 }
 
+/// How a master's replication port looks from here.
+async fn ha_port(master: &Master, session: &Session) -> Option<String> {
+    let settings = session.settings(&master.address).await.ok()?;
+    let (host, _) = master.address.rsplit_once(':')?;
+    let address = format!("{host}:{}", settings.get("haListenPort")?);
+    Some(match session.reaches(&address).await {
+        Ok(()) => format!(" (from here {address} can be reached)"),
+        Err(cause) => format!(" (from here {address} cannot be reached either: {cause})"),
+    })
+}
+
 /// What a master says of its slaves.
-fn following(name: &str, registered: usize, status: &HaStatus, findings: &mut Findings) {
+fn following(name: &str, registered: usize, status: &HaStatus, port: Option<&str>, findings: &mut Findings) {
     let connected = status.ha_connection_info.len();
     if connected < registered {
         let finding = format!(
             "{registered} slaves are registered and {connected} follow the master: their logs say why they cannot reach its \
-             replication port"
+             replication port{}",
+            port.unwrap_or_default()
         );
         findings.note(STEP, name, State::Trouble, finding);
     }

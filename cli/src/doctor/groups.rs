@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use orbitmq_common::plain;
 use orbitmq_common::protocol::body::group::{ConsumerConnection, GroupConfig, GroupList};
 use orbitmq_common::protocol::body::heartbeat::MessageModel;
 use orbitmq_common::protocol::body::stats::{self, ConsumeOffset, QueueTable};
@@ -11,7 +12,8 @@ use orbitmq_common::protocol::header::group::ConsumerGroupRequest;
 use orbitmq_common::protocol::relaxed;
 use serde::Deserialize;
 
-use super::{Findings, State};
+use super::holders::{self, Holders};
+use super::{Findings, State, letters};
 use crate::failure::Failure;
 use crate::group::{change, list};
 use crate::session::{Master, Question, Session};
@@ -64,7 +66,11 @@ pub async fn look(topic: &str, only: Option<&str>, masters: &[Master], session: 
     }
     for name in names {
         match ask(topic, &name, masters, session).await {
-            Ok(group) => judge(topic, &name, &group, masters, findings),
+            Ok(group) => {
+                let holders = holders::ask(topic, &name, &group.members, masters, session).await;
+                judge(topic, &name, &group, &holders, masters, findings);
+                letters::look(&name, masters, session, findings).await;
+            }
             Err(failure) => findings.note(STEP, &name, State::Trouble, format!("cannot be looked at: {failure}")),
         }
     }
@@ -137,7 +143,7 @@ fn lag(offset: &ConsumeOffset) -> i64 {
     offset.broker_offset.saturating_sub(offset.consumer_offset).max(0)
 }
 
-fn judge(topic: &str, name: &str, group: &Group, masters: &[Master], findings: &mut Findings) {
+fn judge(topic: &str, name: &str, group: &Group, holders: &Holders, masters: &[Master], findings: &mut Findings) {
     let before = findings.count();
     let (clients, behind) = (group.clients(), group.lag());
     let mut trouble = |finding: String| findings.note(STEP, name, State::Trouble, finding);
@@ -176,7 +182,10 @@ fn judge(topic: &str, name: &str, group: &Group, masters: &[Master], findings: &
             group.wants.iter().map(|(broker, want)| format!("'{want}' at {broker}")).collect::<Vec<_>>().join(", ");
         trouble(format!("its members disagree on '{topic}': {each}; give all of them the same subscription"));
     }
-    still(name, group, &clients, findings);
+    still(name, group, &clients, holders, findings);
+    if !clients.is_empty() && !group.broadcasting {
+        shared(topic, name, group, holders, findings);
+    }
     match clients.len() {
         0 if findings.count() > before => {}
         0 => findings.note(STEP, name, State::Notice, "no member is connected, and nothing waits for one"),
@@ -185,7 +194,7 @@ fn judge(topic: &str, name: &str, group: &Group, masters: &[Master], findings: &
 }
 
 /// Queues that wait although members are there.
-fn still(name: &str, group: &Group, clients: &BTreeSet<&str>, findings: &mut Findings) {
+fn still(name: &str, group: &Group, clients: &BTreeSet<&str>, holders: &Holders, findings: &mut Findings) {
     if clients.is_empty() || group.broadcasting {
         return;
     }
@@ -196,13 +205,17 @@ fn still(name: &str, group: &Group, clients: &BTreeSet<&str>, findings: &mut Fin
             continue;
         }
         let finding = format!(
-            "queue {} at {} is {} messages and {} behind, with {} members connected: no member holds it, or one is stuck or too \
-             slow; look at their logs, or add members",
+            "queue {} at {} is {} messages and {} behind, with {} members connected: {}; look at its log, or add members",
             queue.queue_id,
             queue.broker_name,
             lag(offset),
-            time::show_length(since),
-            clients.len()
+            plain::length(since),
+            clients.len(),
+            match holders.of(&queue.broker_name, queue.queue_id) {
+                Some(holder) => format!("{holder} holds it and is stuck or too slow"),
+                None if holders.is_whole() => "no member holds it".to_owned(),
+                None => "no member holds it, or one is stuck or too slow".to_owned(),
+            }
         );
         findings.note(STEP, name, State::Trouble, finding);
     }
@@ -213,5 +226,37 @@ fn still(name: &str, group: &Group, clients: &BTreeSet<&str>, findings: &mut Fin
             group.queues.len()
         );
         findings.note(STEP, name, State::Notice, finding);
+    }
+}
+
+/// Whether each queue has one holder, as far as members say.
+fn shared(topic: &str, name: &str, group: &Group, holders: &Holders, findings: &mut Findings) {
+    for (client, cause) in &holders.silent {
+        let finding = format!("its member '{client}' does not tell which queues it holds: {cause}");
+        findings.note(STEP, name, State::Notice, finding);
+    }
+    for ((broker, queue), members) in holders.by_queue.iter().filter(|(_, members)| members.len() > 1) {
+        let finding = format!(
+            "queue {queue} at {broker} is held by {} at once, so messages come twice: if that stays, the members do not see one another \
+             (do all of them reach every broker of '{topic}', and share queues in the same way?)",
+            members.iter().map(|one| format!("'{one}'")).collect::<Vec<_>>().join(" and ")
+        );
+        findings.note(STEP, name, State::Trouble, finding);
+    }
+    if !holders.is_whole() {
+        return;
+    }
+    let free = group
+        .queues
+        .iter()
+        .filter(|(queue, _)| queue.topic == topic && holders.of(&queue.broker_name, queue.queue_id).is_none());
+    for (queue, offset) in free {
+        let (state, behind) = if lag(offset) > 0 { (State::Trouble, lag(offset)) } else { (State::Notice, 0) };
+        let finding = format!(
+            "queue {} at {} is held by no member, {behind} messages behind: members are sharing queues anew just now; if that stays, a \
+             member that is connected does not take part, or reads another topic",
+            queue.queue_id, queue.broker_name
+        );
+        findings.note(STEP, name, state, finding);
     }
 }

@@ -1,8 +1,11 @@
 //! `orbitmq doctor`: walks from the name servers to the groups of a topic and says what is wrong, and what to do.
 
 mod brokers;
+mod clock;
 mod copies;
 mod groups;
+mod holders;
+mod letters;
 mod nameservers;
 mod queues;
 

@@ -15,6 +15,8 @@ const STEP: &str = "name server";
 struct Told {
     server: String,
     route: Option<TopicRoute>,
+    /// Why there is none, if it says so.
+    absence: Option<String>,
     brokers: Vec<String>,
 }
 
@@ -50,7 +52,9 @@ pub async fn look(topic: &str, session: &Session, findings: &mut Findings) -> Op
         }
     }
     if first.route.is_none() {
-        findings.note("topic", topic, State::Trouble, nowhere(topic, &first.brokers));
+        let said: Vec<String> =
+            told.iter().filter_map(|one| Some(format!("{}: {}", one.server, one.absence.as_ref()?))).collect();
+        findings.note("topic", topic, State::Trouble, nowhere(topic, &first.brokers, &said));
     }
     first.route.clone()
 }
@@ -59,17 +63,22 @@ async fn ask(topic: &str, server: &str, session: &Session) -> Result<Told, Failu
     let answer = |kind| {
         move |answer: orbitmq_common::protocol::frame::Frame| match answer.code {
             response::SUCCESS => Ok(Some(answer)),
-            response::TOPIC_NOT_EXIST => Ok(None),
             code => {
                 let remark = answer.remark.unwrap_or_default();
                 Err(Failure::Refused { address: server.to_owned(), kind, code, remark })
             }
         }
     };
+    let mut absence = None;
     let fields = RouteRequest { topic: topic.into(), accept_standard_json_only: Some(true) };
     let kind = request::GET_ROUTEINFO_BY_TOPIC;
     let asked = session.exchange(Server::NameServer, server, &Question::new(kind, &fields), session.timeout()).await;
-    let route = match asked.and_then(answer(kind))? {
+    let asked = asked?;
+    if asked.code == response::TOPIC_NOT_EXIST {
+        // What stands before the semicolon says RocketMQ's name server too.
+        absence = asked.remark.as_deref().and_then(|remark| remark.split_once("; ")).map(|(_, why)| why.to_owned());
+    }
+    let route = match if asked.code == response::TOPIC_NOT_EXIST { None } else { answer(kind)(asked)? } {
         Some(frame) => {
             let mut route: TopicRoute = relaxed::parse(&frame.body).map_err(|error| Failure::answer(server, error))?;
             route.queue_datas.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
@@ -88,7 +97,7 @@ async fn ask(topic: &str, server: &str, session: &Session) -> Result<Told, Failu
         }
         None => Vec::new(),
     };
-    Ok(Told { server: server.to_owned(), route, brokers })
+    Ok(Told { server: server.to_owned(), route, absence, brokers })
 }
 
 /// What clients go by, in words: equal if and only if they are told the same.
@@ -108,15 +117,17 @@ fn described(told: &Told) -> String {
     parts.join(", ")
 }
 
-fn nowhere(topic: &str, brokers: &[String]) -> String {
+fn nowhere(topic: &str, brokers: &[String], said: &[String]) -> String {
+    let said = if said.is_empty() { String::new() } else { format!(". Name servers say: {}", said.join("; ")) };
     if brokers.is_empty() {
-        return "no broker is registered with the name servers: start one that names them in its 'nameserver' setting; if one \
-                runs, its log says why it does not register"
-            .to_owned();
+        return format!(
+            "no broker is registered with the name servers: start one that names them in its 'nameserver' setting; if one runs, its \
+             log says why it does not register{said}"
+        );
     }
     format!(
         "no registered broker has it: if it was never created, 'orbitmq topic create {topic}'; if it was, the brokers that hold it \
-         are away, for registered are only: {}",
+         are away, for registered are only: {}{said}",
         brokers.join(", ")
     )
 }

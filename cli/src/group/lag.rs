@@ -1,6 +1,7 @@
 //! `orbitmq group lag`: messages and time between a group's offsets and the ends of its queues.
 
 use clap::Args;
+use orbitmq_common::plain;
 use orbitmq_common::protocol::body::stats::{self, ConsumeOffset};
 use orbitmq_common::protocol::code::request;
 use orbitmq_common::protocol::header::admin::ConsumeStatsRequest;
@@ -83,7 +84,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<Report, Fai
             row.offset.to_string(),
             row.end.to_string(),
             row.lag.to_string(),
-            row.behind_ms.map_or_else(|| "-".to_owned(), time::show_length),
+            row.behind_ms.map_or_else(|| "-".to_owned(), plain::length),
         ]);
     }
     let total: i64 = rows.iter().map(|row| row.lag).sum();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use orbitmq_common::plain;
 
 use super::Which;
 use super::copy::Progress;
@@ -72,7 +73,7 @@ fn pace((at, end): (u64, u64), (now, new_end): (u64, u64), lag: u64) -> String {
         return String::new();
     }
     let rest = lag.saturating_mul(elapsed) / copied;
-    let left = time::show_length(i64::try_from(rest).unwrap_or(i64::MAX));
+    let left = plain::length(i64::try_from(rest).unwrap_or(i64::MAX));
     format!(" ({} bytes/s, {left} left)", copied.saturating_mul(1000) / elapsed)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use orbitmq_common::plain;
 use orbitmq_common::protocol::body::route::MASTER_ID;
 use orbitmq_common::protocol::body::stats::{self, TopicOffset};
 use orbitmq_common::protocol::body::topic::TopicConfig;
@@ -13,7 +14,6 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::report::{Report, Table};
 use crate::session::{Question, Session};
-use crate::time;
 use crate::topic::{parse_name, show_perm};
 
 /// One topic.
@@ -145,7 +145,7 @@ pub async fn stats(Topic { topic }: &Topic, session: &Session) -> Result<Report,
             row.first_offset.to_string(),
             row.next_offset.to_string(),
             row.messages.to_string(),
-            time::show(row.last_stored_ms.unwrap_or(0)),
+            plain::date(row.last_stored_ms.unwrap_or(0)),
         ]);
     }
     let total: i64 = rows.iter().map(|row| row.messages).sum();

@@ -1,6 +1,7 @@
 //! Connections to servers, one per address, made when needed and made anew when they end.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,8 +187,8 @@ impl Client {
         let failed = |cause: String| CallError::Connect { address: address.to_owned(), cause };
         let stream = tokio::time::timeout(self.options.connect_timeout, TcpStream::connect(address))
             .await
-            .map_err(|_| failed(format!("no connection within {:?}", self.options.connect_timeout)))?
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|_| failed(no_connection_within(self.options.connect_timeout)))?
+            .map_err(|error| failed(explained(&error)))?;
         tune(&stream);
         let addresses = stream.peer_addr().and_then(|remote| Ok((remote, stream.local_addr()?)));
         let (remote, local) = addresses.map_err(|error| failed(error.to_string()))?;
@@ -248,4 +249,27 @@ pub fn answer_hello(request: &Frame) -> Frame {
 #[must_use]
 pub fn hello(instance: Option<i64>) -> Hello {
     Hello { encodings: ENCODINGS, instance }
+}
+/// The cause of a connection that does not come about in time.
+pub fn no_connection_within(limit: Duration) -> String {
+    format!(
+        "no connection within {limit:?}; a firewall drops it, the machine is off, or the address does not lead there from here"
+    )
+}
+
+/// What the system says of a failed connection, and what to look at.
+fn explained(error: &io::Error) -> String {
+    let look = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "nothing listens there: start the daemon, or correct the port",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "no way leads there from here: correct the address, or advertise one that is reachable"
+        }
+        io::ErrorKind::InvalidInput => "expected host:port",
+        // Resolvers have no error numbers of the system's.
+        _ if error.raw_os_error().is_none() => {
+            "the host name is not found: correct it, or look at DNS and /etc/hosts here"
+        }
+        _ => "is the daemon running there and the address reachable?",
+    };
+    format!("{error}; {look}")
 }

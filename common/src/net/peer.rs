@@ -21,21 +21,23 @@ pub(crate) const OUTBOX: usize = 16 * 1024;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
     /// No connection could be made.
-    #[error("cannot connect to {address}: {cause}; is the daemon running there and the address reachable?")]
+    #[error("cannot connect to {address}: {cause}")]
     Connect {
         /// Where to.
         address: String,
-        /// What the system said.
+        /// What the system said, and what to look at.
         cause: String,
     },
     /// The connection ended before the answer came.
-    #[error("the connection to {address} was closed before the answer came")]
+    #[error(
+        "the connection to {address} was closed before the answer came: it stopped, or something between cut the connection"
+    )]
     Closed {
         /// The other end.
         address: String,
     },
     /// The deadline passed.
-    #[error("no answer from {address} within {after:?}")]
+    #[error("no answer from {address} within {after:?}: it hangs or is overloaded, or the network loses packets")]
     Timeout {
         /// The other end.
         address: String,
@@ -51,6 +53,17 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The other end.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Connect { address, .. }
+            | Self::Closed { address }
+            | Self::Timeout { address, .. }
+            | Self::Overloaded { address } => address,
+        }
+    }
+
     /// Whether the request certainly never reached the other end.
     #[must_use]
     pub fn never_sent(&self) -> bool {

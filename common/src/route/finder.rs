@@ -15,55 +15,9 @@ use crate::protocol::body::route::TopicRoute;
 use crate::protocol::code::{request, response};
 use crate::protocol::header::nameserver::RouteRequest;
 use crate::protocol::relaxed;
+use crate::route::error::{Attempt, Creation, RouteError};
 use crate::route::links::Links;
 use crate::route::table::{Route, RouteTable};
-
-/// A name server that was asked in vain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// Its `host:port`.
-    pub nameserver: String,
-    /// What it said, or why it did not.
-    pub cause: String,
-}
-
-/// No route could be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RouteError {
-    /// The list of name servers is empty.
-    #[error("no name server is given; name at least one as host:port")]
-    NoNameServers,
-    /// Name servers answered, and none knows the topic.
-    #[error("topic '{topic}' is not known: {}; create it, or let brokers create topics on first send", list(asked))]
-    NotFound {
-        /// The topic.
-        topic: String,
-        /// What each name server said.
-        asked: Vec<Attempt>,
-    },
-    /// No name server answered.
-    #[error("no name server answers about topic '{topic}': {}", list(asked))]
-    Unreachable {
-        /// The topic.
-        topic: String,
-        /// Why each of them failed.
-        asked: Vec<Attempt>,
-    },
-}
-
-impl RouteError {
-    /// Whether the same question may have an answer a moment later.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        !matches!(self, Self::NoNameServers)
-    }
-}
-
-fn list(asked: &[Attempt]) -> String {
-    let each: Vec<String> =
-        asked.iter().map(|attempt| format!("{} says '{}'", attempt.nameserver, attempt.cause)).collect();
-    each.join("; ")
-}
 
 /// How routes are kept fresh.
 #[derive(Debug, Clone)]
@@ -204,7 +158,11 @@ impl RouteFinder {
     /// See [`RouteError`].
     pub async fn fresh(&self, topic: &str) -> Result<Arc<Route>, RouteError> {
         self.inner.fresh(topic).await?;
-        self.inner.table.get(topic).ok_or_else(|| RouteError::NotFound { topic: topic.to_owned(), asked: Vec::new() })
+        self.inner.table.get(topic).ok_or_else(|| RouteError::NotFound {
+            topic: topic.to_owned(),
+            asked: Vec::new(),
+            creation: Creation::NotAsked,
+        })
     }
 
     /// Like [`RouteFinder::find`]; for a topic that is not known, the queues that a first send to it would create.
@@ -212,14 +170,25 @@ impl RouteFinder {
     /// # Errors
     /// Neither the topic nor the default topic is known: the error about the topic.
     pub async fn find_or_default(&self, topic: &str, queues: i32) -> Result<Arc<Route>, RouteError> {
-        let not_found = match self.find(topic).await {
-            Err(error @ RouteError::NotFound { .. }) => error,
+        let (topic, asked) = match self.find(topic).await {
+            Err(RouteError::NotFound { topic, asked, .. }) => (topic, asked),
             other => return other,
         };
         match self.inner.ask(DEFAULT_TOPIC).await {
-            Ok(answer) => Ok(self.inner.keep(Route::to_be_created(topic, &answer, queues))),
-            Err(_) => Err(not_found),
+            Ok(answer) => Ok(self.inner.keep(Route::to_be_created(&topic, &answer, queues))),
+            Err(_) => Err(RouteError::NotFound { topic, asked, creation: Creation::NotPossible }),
         }
+    }
+
+    /// The error of whoever could not wait longer than `waited` for name servers.
+    #[must_use]
+    pub fn silent(&self, topic: &str, waited: Duration) -> RouteError {
+        let attempt = |nameserver: &String| Attempt {
+            nameserver: nameserver.clone(),
+            answered: false,
+            cause: format!("no answer within {waited:?}"),
+        };
+        RouteError::Unreachable { topic: topic.to_owned(), asked: self.inner.nameservers.iter().map(attempt).collect() }
     }
 
     /// Tells that something contradicts the route of a topic: it is asked for in the background, again and again for a moment
@@ -343,13 +312,18 @@ impl Inner {
                 }
                 Ok(Err(cause)) => {
                     answered = true;
-                    asked.push(Attempt { nameserver: server.clone(), cause });
+                    asked.push(Attempt { nameserver: server.clone(), answered: true, cause });
                 }
-                Err(cause) => asked.push(Attempt { nameserver: server.clone(), cause }),
+                Err(cause) => asked.push(Attempt { nameserver: server.clone(), answered: false, cause }),
             }
         }
         let topic = topic.to_owned();
-        Err(if answered { RouteError::NotFound { topic, asked } } else { RouteError::Unreachable { topic, asked } })
+        let creation = Creation::NotAsked;
+        Err(if answered {
+            RouteError::NotFound { topic, asked, creation }
+        } else {
+            RouteError::Unreachable { topic, asked }
+        })
     }
 
     /// Outer error: no usable answer. Inner error: the topic is unknown there.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use crate::net::client::{Client, Link};
+use crate::net::client::{Client, Link, no_connection_within};
 use crate::net::peer::CallError;
 
 /// The connections of one client library, on top of its [`Client`].
@@ -37,9 +37,9 @@ impl Links {
         if let Some(link) = self.open(address) {
             return Ok(link);
         }
-        let link = tokio::time::timeout(deadline, self.client.link(address)).await.map_err(|_| {
-            CallError::Connect { address: address.to_owned(), cause: format!("no connection within {deadline:?}") }
-        })??;
+        let link = tokio::time::timeout(deadline, self.client.link(address))
+            .await
+            .map_err(|_| CallError::Connect { address: address.to_owned(), cause: no_connection_within(deadline) })??;
         self.open.write().insert(address.to_owned(), link.clone());
         Ok(link)
     }

@@ -148,6 +148,27 @@ impl Route {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Why no queue takes messages, broker by broker; for a route without [`Route::writable`].
+    #[must_use]
+    pub fn why_closed(&self) -> String {
+        if self.brokers.is_empty() {
+            return "name servers tell of no broker that holds it".to_owned();
+        }
+        let each = self.brokers.iter().map(|broker| match broker.master() {
+            None => format!(
+                "broker '{}' has no master (members {}): start it again, or have the controller choose one",
+                broker.name,
+                broker.addresses.keys().map(i64::to_string).collect::<Vec<_>>().join(", ")
+            ),
+            Some(master) => format!(
+                "broker '{}' at {master} is closed to writers for this topic or as a whole, or has no queue to write to: an administrator \
+                 opens it",
+                broker.name
+            ),
+        });
+        each.collect::<Vec<_>>().join("; ")
+    }
+
     fn says_the_same(&self, other: &Self) -> bool {
         self.writable == other.writable
             && self.readable == other.readable

@@ -12,6 +12,7 @@ use orbitmq_common::protocol::relaxed;
 use orbitmq_common::route::table::Route;
 
 use crate::core::Core;
+use crate::error::ConsumeError;
 use crate::modes::Fetch;
 use crate::pop::fetch;
 use crate::pop::lane::Lane;
@@ -31,7 +32,7 @@ pub(crate) enum Plan {
 ///
 /// # Errors
 /// No broker tells it now: what is there stays as it is.
-pub(crate) async fn plan(core: &Core, topic: &Arc<str>, route: &Route) -> Result<Plan, String> {
+pub(crate) async fn plan(core: &Core, topic: &Arc<str>, route: &Route) -> Result<Plan, ConsumeError> {
     let body = AssignmentRequest {
         client_id: core.client_id.clone(),
         consumer_group: core.config.group.clone(),
@@ -50,7 +51,8 @@ pub(crate) async fn plan(core: &Core, topic: &Arc<str>, route: &Route) -> Result
             Err(Refused::Other(cause)) => causes.push(format!("{address}: {cause}")),
         }
     }
-    Err(format!("no broker tells how the group consumes: {}", causes.join("; ")))
+    let (topic, group, cause) = (topic.as_ref().to_owned(), core.config.group.clone(), causes.join("; "));
+    Err(ConsumeError::NoMode { topic, group, cause })
 }
 
 enum Refused {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::commit;
 use crate::core::{Core, now_ms, pause_after};
+use crate::error::ConsumeError;
 use crate::fetch::{NOT_HELD_PAUSE, QUICK, wants};
 use crate::modes::StartFrom;
 use crate::pop::answer;
@@ -39,6 +40,7 @@ pub(crate) async fn run(core: Arc<Core>, lane: Arc<Lane>) {
         () = core.stopped.cancelled() => {}
         () = pop(&core, &lane) => {}
     }
+    core.troubles.over(&lane.topic, Some(&place(&lane)));
 }
 
 async fn pop(core: &Arc<Core>, lane: &Arc<Lane>) {
@@ -59,16 +61,18 @@ async fn pop(core: &Arc<Core>, lane: &Arc<Lane>) {
             Ok(pause) => {
                 failures = 0;
                 has_begun = true;
+                core.troubles.over(&lane.topic, Some(&place(lane)));
                 attempt = self::attempt();
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
                 }
             }
-            Err(cause) => {
+            Err(error) => {
                 if failures == 3 {
-                    tracing::warn!(topic = %lane.topic, broker = %lane.broker, queue = lane.queue, cause, "popping fails");
+                    tracing::warn!(topic = %lane.topic, broker = %lane.broker, queue = lane.queue, %error, "popping fails");
                 }
-                tracing::debug!(topic = %lane.topic, broker = %lane.broker, queue = lane.queue, cause, "pop failed");
+                tracing::debug!(topic = %lane.topic, broker = %lane.broker, queue = lane.queue, %error, "pop failed");
+                core.troubles.failed(&lane.topic, Some(&place(lane)), error);
                 core.finder.stale(&lane.topic);
                 drop(tokio::time::timeout(pause_after(failures), changes.changed()).await);
                 failures = failures.saturating_add(1);
@@ -77,13 +81,17 @@ async fn pop(core: &Arc<Core>, lane: &Arc<Lane>) {
     }
 }
 
+fn place(lane: &Lane) -> Queue {
+    Queue { broker: Arc::clone(&lane.broker), id: lane.queue }
+}
+
 fn attempt() -> String {
     format!("{:016x}", fastrand::u64(..))
 }
 
 /// A pop begins at the first message or after the last; a group that begins at a time has offsets stored for it first.
-async fn begin(core: &Arc<Core>, lane: &Lane) -> Result<Duration, String> {
-    let route = core.finder.find(&lane.topic).await.map_err(|error| error.to_string())?;
+async fn begin(core: &Arc<Core>, lane: &Lane) -> Result<Duration, ConsumeError> {
+    let route = core.finder.find(&lane.topic).await?;
     let is_it = |queue: &&Queue| queue.broker == lane.broker && (lane.queue < 0 || lane.queue == queue.id);
     for queue in route.readable.iter().filter(is_it) {
         let revoked = lane.revoked.child_token();
@@ -91,7 +99,12 @@ async fn begin(core: &Arc<Core>, lane: &Lane) -> Result<Duration, String> {
             Assigned::new(Arc::clone(&lane.topic), queue.clone(), Order::Free, revoked, Arc::clone(&lane.figures));
         let found = start::find(core, &queue).await?;
         if found.stored.is_none() {
-            commit::store(core, &queue, Commit::first(found.offset), &found.told_by).await?;
+            let stored = commit::store(core, &queue, Commit::first(found.offset), &found.told_by).await;
+            stored.map_err(|cause| ConsumeError::NotBegun {
+                topic: lane.topic.as_ref().to_owned(),
+                broker: lane.broker.as_ref().to_owned(),
+                cause,
+            })?;
         }
     }
     Ok(Duration::ZERO)
@@ -99,20 +112,27 @@ async fn begin(core: &Arc<Core>, lane: &Lane) -> Result<Duration, String> {
 
 /// One request; tells how long to pause before the next.
 #[tracing::instrument(level = "debug", skip_all, fields(topic = %lane.topic, broker = %lane.broker, queue = lane.queue))]
-async fn once(core: &Arc<Core>, lane: &Arc<Lane>, count: i32, attempt: &str) -> Result<Duration, String> {
-    let route = core.finder.find(&lane.topic).await.map_err(|error| error.to_string())?;
-    let broker = route.broker(&lane.broker).ok_or("its broker is not known any more")?;
-    let address = broker.master().ok_or("its broker has no master now, and slaves do not pop")?;
+async fn once(core: &Arc<Core>, lane: &Arc<Lane>, count: i32, attempt: &str) -> Result<Duration, ConsumeError> {
+    let route = core.finder.find(&lane.topic).await?;
+    let name = || lane.broker.as_ref().to_owned();
+    let broker = route.broker(&lane.broker);
+    let broker =
+        broker.ok_or_else(|| ConsumeError::NoBroker { topic: lane.topic.as_ref().to_owned(), broker: name() })?;
+    let address = broker.master().ok_or_else(|| ConsumeError::NoMaster { broker: name() })?;
     let sent = Instant::now();
     let fields = question(core, lane, count, attempt);
     let question = |link: &Link| link.request(request::POP_MESSAGE).with_fields(&fields);
     let answer = tokio::select! {
-        answer = core.ask(address, question, core.config.suspend + GRACE) => answer.map_err(|error| error.to_string())?,
+        answer = core.ask(address, question, core.config.suspend + GRACE) => answer.map_err(|cause| ConsumeError::Call { broker: name(), cause })?,
         () = core.has_moved(&lane.topic, broker, MASTER_ID, address) => return Ok(Duration::ZERO),
     };
     lane.popped_at.store(now_ms(), Ordering::Relaxed);
     match answer.code {
-        response::SUCCESS => take_in(core, lane, &answer, sent).map(|()| Duration::ZERO),
+        response::SUCCESS => {
+            let taken = take_in(core, lane, &answer, sent);
+            taken.map_err(|cause| ConsumeError::Unreadable { broker: name(), address: address.to_owned(), cause })?;
+            Ok(Duration::ZERO)
+        }
         response::POLLING_TIMEOUT | response::PULL_NOT_FOUND => {
             Ok(if sent.elapsed() < QUICK { NOT_HELD_PAUSE } else { Duration::ZERO })
         }
@@ -123,8 +143,8 @@ async fn once(core: &Arc<Core>, lane: &Arc<Lane>, count: i32, attempt: &str) -> 
                 response::SERVICE_NOT_AVAILABLE | response::GO_AWAY => core.reach.failed(address),
                 _ => {}
             }
-            let (name, remark) = (response::name(code).unwrap_or("unknown"), answer.remark.unwrap_or_default());
-            Err(format!("{address} refuses with code {code} ({name}): {remark}"))
+            let remark = answer.remark.unwrap_or_default();
+            Err(ConsumeError::Refused { broker: name(), address: address.to_owned(), code, remark })
         }
     }
 }

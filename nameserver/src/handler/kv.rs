@@ -8,6 +8,9 @@ use orbitmq_common::protocol::header::nameserver::{KvListRequest, KvRequest, KvR
 use crate::handler::{Parts, Refusal};
 use crate::settings::OPTIONS;
 
+/// The cure for a setting that is not there.
+const PUT: &str = "put it with updateKvConfig at every name server, for each keeps its own";
+
 /// Answers 100. Blocks until the value is on disk.
 pub fn put(parts: &Parts, request: &Frame) -> Result<Frame, Refusal> {
     let header: PutKvRequest<'_> = request.fields()?;
@@ -23,7 +26,12 @@ pub fn get(parts: &Parts, request: &Frame) -> Result<Frame, Refusal> {
     let header: KvRequest<'_> = request.fields()?;
     foreign(&header.namespace)?;
     let value = parts.settings.get(&header.namespace, &header.key).ok_or_else(|| {
-        let remark = format!("No config item, Namespace: {} Key: {}", header.namespace, header.key);
+        let missing = match parts.settings.list(&header.namespace) {
+            Some(keys) => format!("the name space has {} other key(s) and not this one", keys.len()),
+            None => "the name space has no key at all".to_owned(),
+        };
+        let (namespace, key) = (header.namespace.as_ref(), header.key.as_ref());
+        let remark = format!("No config item, Namespace: {namespace} Key: {key}; {missing}: {PUT}");
         Refusal::new(response::QUERY_NOT_FOUND, remark)
     })?;
     Ok(request.answer(response::SUCCESS).with_fields(&KvResponse { value: value.into() }))
@@ -43,7 +51,8 @@ pub fn list(parts: &Parts, request: &Frame) -> Result<Frame, Refusal> {
     let header: KvListRequest<'_> = request.fields()?;
     foreign(&header.namespace)?;
     let table = parts.settings.list(&header.namespace).ok_or_else(|| {
-        Refusal::new(response::QUERY_NOT_FOUND, format!("No config item, Namespace: {}", header.namespace))
+        let remark = format!("No config item, Namespace: {}; nothing is kept under it here: {PUT}", header.namespace);
+        Refusal::new(response::QUERY_NOT_FOUND, remark)
     })?;
     Ok(request.answer(response::SUCCESS).with_json(&KvTable { table }))
 }

@@ -1,6 +1,7 @@
 //! GET_ROUTEINFO_BY_TOPIC (105): where the queues of a topic are.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use bytes::Bytes;
 use orbitmq_common::protocol::code::response;
@@ -37,17 +38,10 @@ fn build(parts: &Parts, topic: &str, version: u64, asker: IpAddr) -> Result<Byte
     Ok(body)
 }
 
+/// Users look for the first words; RocketMQ's name servers say them too.
 fn unknown(parts: &Parts, topic: &str) -> Refusal {
     let shown: String = topic.chars().take(256).collect();
-    let remark = match parts.routes.broker_count() {
-        0 => format!(
-            "No topic route info in name server for the topic: {shown}; no broker is registered here at all: start one \
-             with this name server in its list, or wait a moment if it is starting"
-        ),
-        brokers => format!(
-            "No topic route info in name server for the topic: {shown}; {brokers} registered broker(s) do not have it: \
-             create the topic, or send to it where brokers create topics automatically"
-        ),
-    };
+    let absence = parts.routes.absence(topic, Instant::now());
+    let remark = format!("No topic route info in name server for the topic: {shown}; {absence}");
     Refusal::new(response::TOPIC_NOT_EXIST, remark)
 }

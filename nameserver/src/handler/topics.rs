@@ -56,7 +56,8 @@ pub fn register(parts: &Parts, request: &Frame) -> Result<Frame, Refusal> {
     }
     let route: TopicRoute = relaxed::parse(&request.body)?;
     parts.routes.register_topic(&header.topic, route.queue_datas).map_err(|broker| {
-        let remark = format!("broker {broker} is not registered here: register it before its topics");
+        let remark =
+            format!("broker {broker} is not registered here: register it before its topics, or correct its name");
         Refusal::new(response::SYSTEM_ERROR, remark)
     })?;
     Ok(request.answer(response::SUCCESS))
@@ -75,6 +76,9 @@ fn allowed(allowed: bool, switch: &str) -> Result<(), Refusal> {
     if allowed {
         Ok(())
     } else {
-        Err(Refusal::new(response::SYSTEM_ERROR, format!("disable: this name server runs with {switch}=false")))
+        let remark = format!(
+            "disable: this name server runs with {switch}=false; switch it on with updateNamesrvConfig, or ask brokers for their topics"
+        );
+        Err(Refusal::new(response::SYSTEM_ERROR, remark))
     }
 }

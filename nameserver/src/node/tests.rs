@@ -233,7 +233,7 @@ async fn refusals_name_cause_and_cure() {
     assert!(remark(&nobody).contains("no broker is registered"), "{nobody:?}");
     register(&link, &header()).await;
     let unknown = route(&link, "Nope").await;
-    assert!(remark(&unknown).contains("1 registered broker"), "{unknown:?}");
+    assert!(remark(&unknown).contains("1 broker name(s) registered"), "{unknown:?}");
 
     let foreign = call(&link, link.request(kind::SEND_MESSAGE)).await;
     assert_eq!(foreign.code, response::REQUEST_CODE_NOT_SUPPORTED);

@@ -68,6 +68,11 @@ impl Live {
         }
     }
 
+    /// How long it may be silent.
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
     fn deadline(&self) -> Instant {
         self.seen.checked_add(self.lease).unwrap_or(self.seen)
     }

@@ -48,24 +48,28 @@ impl Queues {
         changed
     }
 
-    /// Forgets every topic of a broker.
-    pub fn delete_broker(&mut self, broker: &str) {
-        self.by_topic.retain(|_, queues| {
-            queues.remove(broker);
-            !queues.is_empty()
-        });
-    }
-
-    /// Forgets the topics of a broker that it no longer names; tells whether there were any.
-    pub fn keep_only(&mut self, broker: &str, named: &BTreeMap<String, TopicConfig>) -> bool {
-        let mut changed = false;
+    /// Forgets every topic of a broker, and tells those that nobody else has.
+    pub fn delete_broker(&mut self, broker: &str) -> Vec<String> {
+        let mut last = Vec::new();
         self.by_topic.retain(|topic, queues| {
-            if !named.contains_key(topic) && queues.remove(broker).is_some() {
-                changed = true;
+            if queues.remove(broker).is_some() && queues.is_empty() {
+                last.push(topic.clone());
             }
             !queues.is_empty()
         });
-        changed
+        last
+    }
+
+    /// Forgets the topics of a broker that it no longer names, and tells them.
+    pub fn keep_only(&mut self, broker: &str, named: &BTreeMap<String, TopicConfig>) -> Vec<String> {
+        let mut forgotten = Vec::new();
+        self.by_topic.retain(|topic, queues| {
+            if !named.contains_key(topic) && queues.remove(broker).is_some() {
+                forgotten.push(topic.clone());
+            }
+            !queues.is_empty()
+        });
+        forgotten
     }
 
     /// Takes or gives the write permission of all queues of a broker and counts its topics.
@@ -80,6 +84,11 @@ impl Queues {
             topics += 1;
         }
         topics
+    }
+
+    /// Names of all topics, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_topic.keys().map(String::as_str)
     }
 
     /// Names of the topics that satisfy a condition on their queues, sorted.

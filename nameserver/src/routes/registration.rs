@@ -7,6 +7,7 @@ use orbitmq_common::net::network::Addresses;
 use orbitmq_common::protocol::body::route::{MASTER_ID, perm};
 use orbitmq_common::protocol::body::topic::TopicTable;
 
+use crate::routes::gone::{Gone, GoneBroker, Left};
 use crate::routes::members::{Identity, Live, Members, Remains};
 use crate::routes::queues::{Queues, queue_data};
 
@@ -92,14 +93,16 @@ pub struct State {
     pub members: Members,
     /// Who holds what.
     pub queues: Queues,
+    /// Who and what is gone.
+    pub gone: Gone,
 }
 
 impl State {
     /// The answer, and whether routes changed.
     pub fn register(&mut self, new: &Registration<'_>, now: Instant) -> Result<(Registered, bool), RegisterError> {
         let Registration { who, topics, .. } = *new;
-        let mut changed = self.leave_other_name(who);
-        self.check(new)?;
+        let mut changed = self.leave_other_name(who, now);
+        self.check(new, now)?;
 
         let known = self.members.live.get(who.addr);
         let before = known.map(|broker| broker.data_version);
@@ -109,6 +112,7 @@ impl State {
             tracing::warn!(broker = who.name, id = who.id, by = who.addr, %displaced, "a broker takes another's place");
             self.members.live.remove(displaced);
         }
+        self.gone.is_back(who.name);
         if admission.first {
             tracing::info!(
                 cluster = who.cluster,
@@ -124,7 +128,7 @@ impl State {
         if who.id == MASTER_ID || first_slave {
             let stand_in = first_slave && new.acting == Some(true);
             let renew = admission.first || before != Some(topics.data_version);
-            changed |= self.take_topics(new, renew, stand_in);
+            changed |= self.take_topics(new, renew, stand_in, now);
         }
 
         let mut broker = Live::new(who, new.ha_addr, topics.data_version, new.connection, now);
@@ -135,17 +139,17 @@ impl State {
     }
 
     /// An address is one broker: under a new name or cluster it leaves the old one.
-    fn leave_other_name(&mut self, who: Identity<'_>) -> bool {
+    fn leave_other_name(&mut self, who: Identity<'_>, now: Instant) -> bool {
         let Some(other) = self.members.live.get(who.addr) else { return false };
         if other.name == who.name && other.cluster == who.cluster {
             return false;
         }
         let name = other.name.clone();
         tracing::warn!(addr = who.addr, was = %name, is = who.name, "a broker comes back under another name");
-        self.remove(who.addr, &name)
+        self.remove(who.addr, &name, Left::Renamed(who.name.to_owned()), now)
     }
 
-    fn check(&mut self, new: &Registration<'_>) -> Result<(), RegisterError> {
+    fn check(&mut self, new: &Registration<'_>, now: Instant) -> Result<(), RegisterError> {
         let who = new.who;
         let name = who.name.to_owned();
         if let Some(group) = self.members.groups.get(who.name)
@@ -162,7 +166,7 @@ impl State {
                 if theirs <= ours {
                     return Ok(());
                 }
-                self.remove(who.addr, who.name);
+                self.remove(who.addr, who.name, Left::Outranked, now);
                 Err(RegisterError::Outranked { name, id: who.id, holder, theirs, ours })
             }
             _ => Ok(()),
@@ -170,10 +174,12 @@ impl State {
     }
 
     /// Takes over a broker's topics: all when its data are new, else those that are missing here.
-    fn take_topics(&mut self, new: &Registration<'_>, renew: bool, stand_in: bool) -> bool {
+    fn take_topics(&mut self, new: &Registration<'_>, renew: bool, stand_in: bool, now: Instant) -> bool {
         let name = new.who.name;
         let table = &new.topics.topic_config_table;
-        let mut changed = new.forget_unnamed && self.queues.keep_only(name, table);
+        let forgotten = if new.forget_unnamed { self.queues.keep_only(name, table) } else { Vec::new() };
+        let mut changed = !forgotten.is_empty();
+        forgotten.iter().for_each(|topic| self.gone.deleted(topic, now));
         for (key, config) in table {
             let topic = if config.topic_name.is_empty() { key } else { &config.topic_name };
             if renew || !self.queues.has(topic, name) {
@@ -204,10 +210,13 @@ impl State {
     }
 
     /// Lets a broker go; tells whether it was known.
-    pub fn remove(&mut self, addr: &str, name: &str) -> bool {
+    pub fn remove(&mut self, addr: &str, name: &str, why: Left, at: Instant) -> bool {
         match self.members.remove(addr, name) {
             Remains::Nothing => return false,
-            Remains::NoGroup(name) => self.queues.delete_broker(&name),
+            Remains::NoGroup(name) => {
+                let topics = self.queues.delete_broker(&name);
+                self.gone.left(GoneBroker { name, addr: addr.to_owned(), at, why }, topics);
+            }
             Remains::Group { name, acting: true } => {
                 self.queues.set_writable(&name, false);
             }

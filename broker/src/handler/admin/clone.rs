@@ -18,8 +18,7 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let (source, target) = (header.src_group.as_ref(), header.dest_group.as_ref());
     name::check_group(target)?;
     if broker.groups.find_or_create(target, broker.tuned.auto_create_groups()).is_none() {
-        let remark = format!("group '{target}' does not exist; create it with updateSubGroup");
-        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        return Err(broker.no_group(target, "a clone"));
     }
     let topics = match header.topic.as_deref().filter(|topic| !topic.is_empty()) {
         Some(topic) => vec![topic.to_owned()],

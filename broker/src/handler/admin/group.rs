@@ -75,12 +75,7 @@ pub fn list(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
 /// GET_SUBSCRIPTIONGROUP_CONFIG (352).
 pub fn one(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let header: GroupRequest<'_> = frame.fields()?;
-    let config = broker.groups.get(&header.group).ok_or_else(|| {
-        Refusal::new(
-            response::SUBSCRIPTION_GROUP_NOT_EXIST,
-            format!("group '{}' does not exist at this broker", header.group),
-        )
-    })?;
+    let config = broker.groups.get(&header.group).ok_or_else(|| broker.no_group(&header.group, "asking for it"))?;
     Ok(frame.answer(response::SUCCESS).with_json(config.as_ref()))
 }
 
@@ -88,8 +83,7 @@ pub fn one(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
 pub fn consumers(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let header: ConsumerGroupRequest<'_> = frame.fields()?;
     let Some(group) = broker.members.consumer_group(&header.consumer_group) else {
-        let remark = format!("no consumer of group '{}' is connected to this broker", header.consumer_group);
-        return Err(Refusal::new(response::CONSUMER_NOT_ONLINE, remark));
+        return Err(Refusal::new(response::CONSUMER_NOT_ONLINE, broker.nobody_of(&header.consumer_group)));
     };
     let body = ConsumerConnection {
         connection_set: group.members().map(Member::connection).collect(),
@@ -107,7 +101,10 @@ pub fn producers(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let header: ProducerGroupRequest<'_> = frame.fields()?;
     let members = broker.members.producer_group(&header.producer_group);
     if members.is_empty() {
-        let remark = format!("no producer of group '{}' is connected to this broker", header.producer_group);
+        let remark = format!(
+            "no producer of group '{}' is connected to this broker: none runs, or none has sent to a queue here yet",
+            header.producer_group
+        );
         return Err(Refusal::new(response::SYSTEM_ERROR, remark));
     }
     let body = ProducerConnection { connection_set: members.iter().map(Member::connection).collect() };

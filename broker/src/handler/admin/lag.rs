@@ -37,7 +37,7 @@ pub fn in_time(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
     let header: GroupTopicRequest<'_> = frame.fields()?;
     let (topic, group) = (header.topic.as_ref(), header.group.as_ref());
     let Some(config) = broker.topics.get(topic) else {
-        return Err(Refusal::no_topic(topic, "topicList shows those there are"));
+        return Err(broker.no_topic(topic, "topicList shows those there are"));
     };
     let queues = u32::try_from(config.write_queue_nums).unwrap_or(0);
     let spans = (0..queues).map(|queue| span(broker, topic, group, queue)).collect();

@@ -12,6 +12,7 @@ use orbitmq_common::protocol::header::admin::{ConsumeStatsRequest, ResetOffsetRe
 use serde::Serialize;
 
 use crate::broker::Broker;
+use crate::causes::absent::no_queue;
 use crate::handler::admin::topic::message_queue;
 use crate::refusal::Refusal;
 use crate::replica::metadata::settle;
@@ -95,16 +96,14 @@ pub fn reset(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let (topic, group) = (header.topic.as_ref(), header.group.as_ref());
     name::check_group(group)?;
     let Some(config) = broker.topics.get(topic) else {
-        return Err(Refusal::no_topic(topic, "offsets are reset in existing topics only"));
+        return Err(broker.no_topic(topic, "offsets are reset in existing topics only"));
     };
     if broker.groups.get(group).is_none() {
-        let remark = format!("group '{group}' does not exist at this broker; create it or let it consume once");
-        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        return Err(broker.no_group(group, "a reset"));
     }
     let only = header.queue_id.filter(|id| *id >= 0);
     if let Some(id) = only.filter(|id| *id >= config.read_queue_nums) {
-        let remark = format!("topic '{topic}' has no queue {id} to read, only 0 to {}", config.read_queue_nums - 1);
-        return Err(Refusal::invalid(remark));
+        return Err(Refusal::invalid(no_queue(&config, id, config.read_queue_nums, "to read")));
     }
     let mut rows = QueueTable::new();
     let mut last = 0;

@@ -18,9 +18,10 @@ use crate::tuned;
 pub fn update(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let text = std::str::from_utf8(&frame.body).map_err(|_| Refusal::invalid("the body is not UTF-8 text"))?;
     let changes = tuned::parse(text)?;
-    let before = broker.tuned.permission();
+    let routed = || (broker.tuned.permission(), broker.tuned.auto_create_topics());
+    let before = routed();
     broker.tuned.apply(&changes);
-    if broker.tuned.permission() != before {
+    if routed() != before {
         // Name servers are told at once.
         broker.topics.touch();
     }

@@ -23,7 +23,7 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let header: ConsumerStatusRequest<'_> = frame.fields()?;
     let (topic, group) = (header.topic.as_ref(), header.group.as_ref());
     if broker.topics.get(topic).is_none() {
-        return Err(Refusal::no_topic(topic, "topicList shows those there are"));
+        return Err(broker.no_topic(topic, "topicList shows those there are"));
     }
     let wanted = header.client_addr.as_deref();
     let members: Vec<Member> = broker
@@ -35,9 +35,8 @@ pub fn call(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
         .cloned()
         .collect();
     if members.is_empty() {
-        let which = wanted.map_or_else(|| "no consumer".to_owned(), |id| format!("no consumer '{id}'"));
-        let remark = format!("{which} of group '{group}' is connected to this broker");
-        return Err(Refusal::new(response::CONSUMER_NOT_ONLINE, remark));
+        let nobody = || Refusal::new(response::CONSUMER_NOT_ONLINE, broker.nobody_of(group));
+        return Err(wanted.map_or_else(nobody, |id| broker.not_connected(group, id)));
     }
     let question = ConsumerStatusRequest { client_addr: None, ..header.clone() };
     let mut asked = JoinSet::new();

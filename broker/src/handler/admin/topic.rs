@@ -222,7 +222,7 @@ pub fn one(broker: &Broker, frame: &Frame) -> Result<Frame, Refusal> {
 }
 
 fn known(broker: &Broker, topic: &str) -> Result<Arc<TopicConfig>, Refusal> {
-    broker.topics.get(topic).ok_or_else(|| Refusal::no_topic(topic, "topicList shows those there are"))
+    broker.topics.get(topic).ok_or_else(|| broker.no_topic(topic, "topicList shows those there are"))
 }
 
 /// GET_TOPIC_STATS_INFO (202): the ends of every queue, also of empty ones.

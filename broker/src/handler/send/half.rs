@@ -13,6 +13,7 @@ use super::wishes::{Wishes, push};
 use super::{Place, Stored, once, record};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
+use crate::transaction::end::BeginError;
 use crate::transaction::half::immunity;
 
 /// Stores a half message; the queue and offset that are answered are those of the half message.
@@ -45,7 +46,13 @@ pub(super) fn store(
     let wait = immunity(&properties).unwrap_or(ground.timeout);
     let record = record(broker, peer, header, name::HALF_TOPIC, 0, header.flag, &frame.body, &properties);
     let sys_flag = sysflag::with_transaction(record.sys_flag, sysflag::TRANSACTION_NONE);
-    let begin = || Ok(broker.transactions.begin(ground, &NewRecord { sys_flag, ..record }, wait)?);
+    let begin = || {
+        let begun = broker.transactions.begin(ground, &NewRecord { sys_flag, ..record }, wait);
+        begun.map_err(|error| match error {
+            BeginError::Append(error) => broker.not_appended(error),
+            other => other.into(),
+        })
+    };
     let sent = once::append(broker, config, &wishes, place.queue, begin)?;
     Ok(Stored::single(broker, sent, wishes))
 }

@@ -44,16 +44,16 @@ pub(super) fn append_batch<'a>(
     records: &[NewRecord<'_>],
 ) -> Result<Vec<Sent>, Refusal> {
     let Some(memory) = broker.duplicates.of(config)? else {
-        let appended = broker.store.append_batch(records)?;
+        let appended = broker.store.append_batch(records).map_err(|error| broker.not_appended(error))?;
         return Ok(appended.iter().map(|appended| Sent::new(appended, queue)).collect());
     };
     let keys: Vec<Option<&str>> = keys.collect();
     memory.append_batch(&keys, queue, |new| {
         if new.len() == records.len() {
-            return Ok(broker.store.append_batch(records)?);
+            return broker.store.append_batch(records).map_err(|error| broker.not_appended(error));
         }
         let new: Vec<NewRecord<'_>> = new.iter().filter_map(|number| records.get(*number).copied()).collect();
-        Ok(broker.store.append_batch(&new)?)
+        broker.store.append_batch(&new).map_err(|error| broker.not_appended(error))
     })
 }
 

@@ -171,7 +171,7 @@ fn appends_beyond_the_unflushed_bound_are_busy() {
     for _ in 0..2_000 {
         match store.append(&message("t", 0, &body, "")) {
             Ok(_) => {}
-            Err(AppendError::Busy { unflushed }) => {
+            Err(AppendError::Busy { unflushed, .. }) => {
                 assert!(unflushed <= 4_000);
                 busy += 1;
             }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::body::heartbeat::SubscriptionData;
-use crate::protocol::body::stats::{QueueTable, write_rows};
+use crate::protocol::body::stats::{QueueTable, rows, write_rows};
+use crate::protocol::relaxed::{self, BodyError};
 
 /// A queue that a consumer pulls.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +117,29 @@ impl RunningInfo {
         out.push(b'}');
         out
     }
+
+    /// Reads what a consumer tells; means and rates, the application's own and stacks are left out.
+    ///
+    /// # Errors
+    /// The body does not parse.
+    pub fn decode(body: &[u8]) -> Result<Self, BodyError> {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Body {
+            mq_table: BTreeMap<String, ProcessQueueInfo>,
+            mq_pop_table: BTreeMap<String, PopQueueInfo>,
+            properties: BTreeMap<String, String>,
+            subscription_set: Vec<SubscriptionData>,
+        }
+        let body: Body = relaxed::parse(body)?;
+        Ok(Self {
+            properties: body.properties,
+            subscriptions: body.subscription_set,
+            pulled: rows(body.mq_table)?,
+            popped: rows(body.mq_pop_table)?,
+            ..Self::default()
+        })
+    }
 }
 
 fn put<V: Serialize>(out: &mut Vec<u8>, value: &V) {
@@ -187,5 +211,24 @@ mod tests {
         let popped = r#""mqPopTable":{{"brokerName":"b","queueId":-1,"topic":"T"}:{"waitAckCount":3,"droped":false,"lastPopTimestamp":0}}"#;
         assert!(text.starts_with(r#"{"jstack":null,"#) && text.contains(popped), "{text}");
         assert!(text.contains(r#""cachedMsgSizeInMiB":0"#) && text.contains(r#""pullRT":1.5"#), "{text}");
+    }
+
+    #[test]
+    fn what_is_told_is_read() {
+        let queue = MessageQueue { broker_name: "b".into(), queue_id: 3, topic: "T".into() };
+        let info = RunningInfo {
+            properties: [("PROP_CONSUME_TYPE".to_owned(), "CONSUME_PASSIVELY".to_owned())].into(),
+            subscriptions: vec![SubscriptionData {
+                topic: "T".into(),
+                sub_string: "*".into(),
+                expression_type: "TAG".into(),
+                ..SubscriptionData::default()
+            }],
+            pulled: vec![(queue.clone(), ProcessQueueInfo { commit_offset: 7, locked: true, ..Default::default() })],
+            popped: vec![(queue, PopQueueInfo { wait_ack_count: 3, ..Default::default() })],
+            ..RunningInfo::default()
+        };
+        assert_eq!(RunningInfo::decode(&info.encode()).unwrap(), info);
+        assert!(RunningInfo::decode(b"nonsense").is_err());
     }
 }

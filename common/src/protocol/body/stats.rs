@@ -121,7 +121,7 @@ pub fn reset_offsets(rows: &QueueTable<i64>) -> Vec<u8> {
 }
 
 /// `{"name":{{queue}:value,…}` without the closing brace.
-fn table<V: Serialize>(name: &str, rows: &QueueTable<V>) -> Vec<u8> {
+pub(crate) fn table<V: Serialize>(name: &str, rows: &QueueTable<V>) -> Vec<u8> {
     let mut out = format!("{{\"{name}\":").into_bytes();
     write_rows(&mut out, rows);
     out
@@ -167,7 +167,8 @@ pub fn parse_table<V: DeserializeOwned>(body: &[u8]) -> Result<QueueTable<V>, Bo
     rows(table.offset_table)
 }
 
-fn rows<V>(table: BTreeMap<String, V>) -> Result<QueueTable<V>, BodyError> {
+/// Rows whose keys were read as texts.
+pub(crate) fn rows<V>(table: BTreeMap<String, V>) -> Result<QueueTable<V>, BodyError> {
     table.into_iter().map(|(key, value)| Ok((relaxed::parse(key.as_bytes())?, value))).collect()
 }
 
