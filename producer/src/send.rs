@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use orbitmq_common::message::sysflag;
 use orbitmq_common::net::client::Link;
 use orbitmq_common::net::peer::{Answer, CallError};
 use orbitmq_common::protocol::code::{request, response};
@@ -104,8 +105,9 @@ impl Sending {
                 Some(in_hand) => in_hand,
                 None => self.begin().await?,
             };
+            let queue = in_hand.queue.clone();
             match self.conclude(in_hand).await {
-                Ok(None) => {}
+                Ok(None) => self.stay_if_half(queue),
                 Ok(Some(receipts)) => {
                     trace::note(&self, &receipts, true);
                     return Ok(receipts);
@@ -117,6 +119,13 @@ impl Sending {
                     return Err(error);
                 }
             }
+        }
+    }
+
+    /// A half message that its broker may have is tried nowhere else: a second broker would ask about its own, and both would deliver.
+    fn stay_if_half(&mut self, queue: Queue) {
+        if self.maybe_stored && sysflag::transaction(self.parcel.sys_flag) == sysflag::TRANSACTION_PREPARED {
+            self.choice = Choice::Fixed(queue);
         }
     }
 

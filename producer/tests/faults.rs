@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use fake::{Broker, NameServer, Reply, Running};
 use orbitmq_common::route::error::RouteError;
-use orbitmq_producer::{Cause, Message, Producer, ProducerBuilder, SendError};
+use orbitmq_producer::{Cause, Decision, Message, Producer, ProducerBuilder, SendError};
 
 const TOPIC: &str = "t";
 
@@ -114,6 +114,26 @@ async fn silence_everywhere_ends_at_the_limits_and_says_that_messages_may_be_sto
     let began = Instant::now();
     assert!(producer.send(message("m")).await.unwrap_err().maybe_stored());
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_half_message_that_may_be_stored_is_tried_nowhere_else() {
+    // Each broker leaves its first request without an answer.
+    let first_lost = || Broker::new(|nth| if nth == 0 { Reply::Silence } else { Reply::Store });
+    let cluster = cluster(vec![first_lost(), first_lost()]);
+    let producer = cluster.builder().build_transactional(|_| async { Decision::Unknown }).await.unwrap();
+    let receipt = producer.send_in_transaction(message("m"), |_| async { Decision::Unknown }).await.unwrap();
+    let asked: Vec<usize> = cluster.brokers.iter().map(|(broker, _)| broker.sends()).collect();
+    assert!(asked.contains(&2) && asked.contains(&0), "{asked:?}");
+    assert_eq!(cluster.brokers[usize::from(receipt.half.broker == "b1")].0.sends(), 2);
+
+    // One that surely has nothing is left for another.
+    let cluster = self::cluster(vec![Broker::new(|_| Reply::Code(14)), Broker::new(|_| Reply::Store)]);
+    let producer = cluster.builder().build_transactional(|_| async { Decision::Unknown }).await.unwrap();
+    for _ in 0..4 {
+        let receipt = producer.send_in_transaction(message("m"), |_| async { Decision::Unknown }).await.unwrap();
+        assert_eq!(receipt.half.broker, "b1");
+    }
 }
 
 #[tokio::test]
