@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use orbitmq_common::protocol::code::request;
 use serde::Serialize;
 
 use super::copy::{self, Progress};
 use super::fence::Fence;
-use super::metadata::{Metadata, Place};
+use super::metadata::Metadata;
 use super::pair::{Pair, value};
 use crate::failure::Failure;
 use crate::report::{Report, Table};
 
-const REVIVE_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
-const REVIVE_GROUP: &str = "CID_RMQ_SYS_REVIVE_GROUP";
 const DELAY_LEVELS: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
 /// Differences that are named.
 const NAMED: usize = 5;
@@ -89,7 +86,7 @@ pub async fn findings(pair: &Pair<'_>) -> Result<Vec<Finding>, Failure> {
     let offsets = equal("offsets", theirs.offsets.len(), &differences.offsets);
     let state = if offsets.state == State::Wait { State::Note } else { offsets.state };
     findings.push(Finding { state, ..offsets });
-    findings.extend(left_behind(pair, &old, &theirs).await?);
+    findings.extend(left_behind(&old, &theirs));
     Ok(findings)
 }
 
@@ -167,26 +164,8 @@ fn equal(what: &'static str, count: usize, differences: &[String]) -> Finding {
 }
 
 /// What ours has in its log, or the old master in its settings, without acting on it.
-async fn left_behind(
-    pair: &Pair<'_>,
-    settings: &BTreeMap<String, String>,
-    theirs: &Metadata,
-) -> Result<Vec<Finding>, Failure> {
+fn left_behind(settings: &BTreeMap<String, String>, theirs: &Metadata) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut popped = 0;
-    for topic in theirs.topics.keys().filter(|topic| topic.starts_with(REVIVE_PREFIX)) {
-        popped += unread(pair, theirs, topic, REVIVE_GROUP).await?;
-    }
-    if popped > 0 {
-        found.push(format!(
-            "{popped} notes of popped messages: what was popped and not acknowledged does not come again"
-        ));
-    }
-    let figures = pair.session.figures(&pair.old).await?;
-    let timers: u64 = figures.get("timerCongestNum").and_then(|text| text.parse().ok()).unwrap_or(0);
-    if timers > 0 {
-        found.push(format!("{timers} messages for a given time: they are in the log and are not delivered by ours"));
-    }
     for key in ["aclEnable", "authenticationEnabled", "authorizationEnabled"] {
         if settings.get(key).is_some_and(|text| text == "true") {
             found.push(format!("{key}=true: ours lets everyone in"));
@@ -199,21 +178,9 @@ async fn left_behind(
         found.push(format!("{} static topics: ours has their queues, not their mappings", theirs.mapped));
     }
     if found.is_empty() {
-        return Ok(vec![Finding::ok("left behind", "nothing")]);
+        return vec![Finding::ok("left behind", "nothing")];
     }
-    Ok(found.into_iter().map(|detail| Finding::note("left behind", detail)).collect())
-}
-
-/// Messages of a system topic that its system group has yet to read.
-async fn unread(pair: &Pair<'_>, theirs: &Metadata, topic: &str, group: &str) -> Result<i64, Failure> {
-    let queues = theirs.topics.get(topic).map_or(0, |config| config.read_queue_nums);
-    let mut unread = 0;
-    for queue in 0..queues {
-        let end = pair.queue_end(&pair.old, request::GET_MAX_OFFSET, topic, queue).await?;
-        let place = Place { topic: topic.to_owned(), group: group.to_owned(), queue };
-        unread += end - theirs.offsets.get(&place).copied().unwrap_or(0);
-    }
-    Ok(unread)
+    found.into_iter().map(|detail| Finding::note("left behind", detail)).collect()
 }
 
 #[cfg(test)]
