@@ -92,7 +92,7 @@ async fn until_equal(master: &Broker, slave: &Broker) {
     let began = Instant::now();
     loop {
         let (here, there) = (rows(master), rows(slave));
-        if here == there {
+        if here == there && master.offsets.snapshot() == slave.offsets.snapshot() {
             break;
         }
         if began.elapsed() > PATIENCE {
