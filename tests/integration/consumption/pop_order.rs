@@ -79,13 +79,14 @@ async fn members_share_queues_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_is_closed_to_others_until_its_batch_is_done() {
     let cluster = Cluster::start(1, 1).await;
-    let short = Duration::from_millis(800);
+    // Long enough for a machine that stands still for a second.
+    let short = Duration::from_secs(4);
     let popper = || cluster.consumer().ordered().fetch(Fetch::Pop).invisible_time(short);
     cluster.send(0..3).await;
     let one = popper().build().await.unwrap();
     let first = next(&one).await;
     let two = popper().build().await.unwrap();
-    silent(&two, short * 3).await;
+    silent(&two, short * 2).await;
     assert_eq!(number(&first), 0);
     first.ack();
     let second = next(&one).await;
