@@ -64,14 +64,10 @@ impl Source {
             }
             Self::Popped(hand, number, popped) => {
                 popped.settle();
-                // Whoever closes waits until nothing is in hand, then for what is being sent.
                 if acknowledge {
                     desk::acknowledge(core, Arc::clone(popped));
                 }
                 hand.settle(core, *number, popped);
-                if hand.order == Order::OneByOne {
-                    hand::offer(core, hand);
-                }
             }
             Self::Direct(direct) => direct.tell(Verdict::Done),
         }

@@ -168,10 +168,10 @@ fn done_in_order(broker: &Broker, handle: &Handle<'_>, offset: i64, waits: &mut 
     if is_before() {
         return Ok(());
     }
-    match broker.orders.ack((topic, group, queue), offset, handle.pop_time) {
-        Acked::Next(next, number) => {
-            let committed = broker.offsets.commit(topic, group, queue, next);
-            waits.number = waits.number.max(Some(number)).max(committed);
+    let (acked, moved) = broker.pop.done_in_order(&broker.offsets, &broker.orders, handle, offset);
+    match acked {
+        Acked::Next(_, number) => {
+            waits.number = waits.number.max(Some(number)).max(moved);
             broker.pop.halls.ring(topic, group, queue);
             Ok(())
         }

@@ -7,7 +7,7 @@ use orbitmq_common::message::receipt::PopInfo;
 use orbitmq_common::protocol::code::response;
 
 use crate::meta::offsets::Offsets;
-use crate::meta::orders::Orders;
+use crate::meta::orders::{Acked, Orders};
 use crate::meta::topics::now_ms;
 use crate::pop::lanes::{Lane, State};
 use crate::pop::notes::Checkpoint;
@@ -105,6 +105,27 @@ impl Pop {
         }
         let position = read.next_offset;
         Ordered::Taken(Taken { read, start, offsets: found, position, revive_queue: 0, noted: 0 })
+    }
+
+    /// Notes that a message taken in order is done with, and moves the group; tells the number of the move too. Whoever takes next sees both
+    /// or neither, and a later acknowledgement does not move the group back.
+    pub fn done_in_order(
+        &self,
+        offsets: &Offsets,
+        orders: &Orders,
+        handle: &Handle<'_>,
+        offset: i64,
+    ) -> (Acked, Option<u64>) {
+        let Handle { topic, group, queue, pop_time, .. } = *handle;
+        let lane = self.lanes.of(topic, group, queue);
+        let _state = lane.state.lock();
+        let queue = i32::try_from(queue).unwrap_or(i32::MAX);
+        let acked = orders.ack((topic, group, queue), offset, pop_time);
+        let moved = match acked {
+            Acked::Next(next, _) => offsets.commit(topic, group, queue, next),
+            Acked::Late | Acked::NotOpen => None,
+        };
+        (acked, moved)
     }
 
     /// Takes messages for a group and notes them.

@@ -4,6 +4,7 @@
 //! before its time is over, and every message is acknowledged by somebody in the end.
 
 mod gathered;
+mod in_order;
 mod own_notes;
 
 use std::collections::{BTreeMap, BTreeSet};

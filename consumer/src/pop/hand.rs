@@ -33,7 +33,15 @@ pub(crate) struct Hand {
 #[derive(Debug, Default)]
 pub(crate) struct InHand {
     next: AtomicU64,
-    messages: Mutex<BTreeMap<u64, Arc<Popped>>>,
+    messages: Mutex<BTreeMap<u64, Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    popped: Arc<Popped>,
+    /// Whose time is made longer. In order: that of the last message popped with it, which keeps those in between too; they would be
+    /// free once this one is acknowledged.
+    keeper: Arc<Popped>,
 }
 
 impl InHand {
@@ -42,7 +50,12 @@ impl InHand {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Popped>> {
-        self.messages.lock().values().cloned().collect()
+        self.messages.lock().values().map(|held| Arc::clone(&held.popped)).collect()
+    }
+
+    /// Those whose time has to be made longer.
+    pub(crate) fn keepers(&self) -> Vec<Arc<Popped>> {
+        self.messages.lock().values().map(|held| Arc::clone(&held.keeper)).collect()
     }
 }
 
@@ -79,7 +92,9 @@ impl Hand {
                 continue;
             }
             state.in_hand += 1;
-            core.in_hand.messages.lock().insert(number, Arc::clone(&popped));
+            let last = state.waiting.back().filter(|_| self.order == Order::OneByOne);
+            let keeper = Arc::clone(last.map_or(&popped, |(_, last)| last));
+            core.in_hand.messages.lock().insert(number, Held { popped: Arc::clone(&popped), keeper });
             let more = self.may_deliver(&state) && !state.waiting.is_empty();
             state.on_shelf = more;
             return Some((number, popped, more));
@@ -100,14 +115,18 @@ impl Hand {
         wants
     }
 
-    /// A delivered message is settled, one way or the other.
-    pub(crate) fn settle(&self, core: &Core, number: u64, popped: &Popped) {
+    /// A delivered message is settled, one way or the other; the next one may be delivered.
+    pub(crate) fn settle(self: &Arc<Self>, core: &Arc<Core>, number: u64, popped: &Popped) {
         popped.settle();
-        core.in_hand.messages.lock().remove(&number);
         let mut state = self.state.lock();
         state.in_hand = state.in_hand.saturating_sub(1);
         drop(state);
         self.lane.freed(core, size(popped));
+        if self.order == Order::OneByOne {
+            offer(core, self);
+        }
+        // Last: whoever closes waits until nothing is in hand, then for what is being sent.
+        core.in_hand.messages.lock().remove(&number);
     }
 
     /// A delivered message is delivered again, before all others.

@@ -19,7 +19,7 @@ pub(crate) async fn run(core: Arc<Core>) {
     loop {
         tokio::time::sleep(look).await;
         let soon = Instant::now() + invisible / 2;
-        let due = core.in_hand.all().into_iter().filter(|popped| {
+        let due = core.in_hand.keepers().into_iter().filter(|popped| {
             let until = *popped.until.lock();
             until < soon && until > Instant::now()
         });

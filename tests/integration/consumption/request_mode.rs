@@ -106,6 +106,9 @@ async fn what_a_member_gave_back_while_popping_is_there_after_the_change_to_pull
     cluster.send(0..1).await;
     let delivery = crate::cluster::next(&consumer).await;
     delivery.retry_at_level(2).await.unwrap();
+    // Whoever pulls begins where the group's offset is.
+    let moved = async || (cluster.session(0).committed(GROUP, TOPIC, 0).await.unwrap() == Some(1)).then_some(());
+    until("the group has moved on", PATIENCE, moved).await;
     set(&cluster, RequestMode::Pull, 0).await;
     have(std::slice::from_ref(&consumer), "it pulls", |all| all[0] == [0]).await;
     let delivery = crate::cluster::next(&consumer).await;
