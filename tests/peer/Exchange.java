@@ -56,14 +56,13 @@ public final class Exchange {
         return text.getBytes(StandardCharsets.UTF_8);
     }
 
-    /** One round of writing; 'round' makes its keys its own. Ends with messages that are due, or decided, only after it. */
+    /** One round of writing; 'round' makes its keys its own. Ends with delayed messages that are due only after it. */
     static void write(String round) throws Exception {
         String broker = broker();
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(PLAIN, 2, 2));
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(WIDE, 5, 8));
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(DELAYED, 1, 1));
         admin.createAndUpdateTopicConfig(broker, new TopicConfig(TIMED, 1, 1));
-        admin.createAndUpdateTopicConfig(broker, new TopicConfig(BOUND, 1, 1));
         DefaultMQProducer producer = new DefaultMQProducer("exchange-producer");
         producer.setNamesrvAddr(nameserver);
         producer.start();
@@ -88,6 +87,11 @@ public final class Exchange {
             producer.send(timed);
         }
         producer.shutdown();
+    }
+
+    /** Half messages of a round, some of them undecided. */
+    static void begin(String round) throws Exception {
+        admin.createAndUpdateTopicConfig(broker(), new TopicConfig(BOUND, 1, 1));
         TransactionMQProducer bound = bound();
         for (int i = 0; i < 2 * COMMITTED; i++) {
             bound.sendMessageInTransaction(new Message(BOUND, "Tag", round + "-bound-" + i, utf8("bound " + i)), i);
@@ -261,7 +265,7 @@ public final class Exchange {
         return MessageDecoder.createMessageId(message.getStoreHost(), message.getCommitLogOffset());
     }
 
-    /** write NAMESERVER ROUND | list NAMESERVER ROUNDS */
+    /** write NAMESERVER ROUND | begin NAMESERVER ROUND | list NAMESERVER ROUNDS */
     public static void main(String[] arguments) {
         int code = 0;
         try {
@@ -269,10 +273,10 @@ public final class Exchange {
             admin = new DefaultMQAdminExt();
             admin.setNamesrvAddr(nameserver);
             admin.start();
-            if (arguments[0].equals("write")) {
-                write(arguments[2]);
-            } else {
-                list(Integer.parseInt(arguments[2]));
+            switch (arguments[0]) {
+                case "write" -> write(arguments[2]);
+                case "begin" -> begin(arguments[2]);
+                default -> list(Integer.parseInt(arguments[2]));
             }
         } catch (Throwable failure) {
             failure.printStackTrace();
