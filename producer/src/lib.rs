@@ -75,6 +75,7 @@ pub mod request;
 mod send;
 mod trace;
 pub mod transaction;
+mod tries;
 
 pub use choose::Choose;
 pub use config::ProducerBuilder;

@@ -21,6 +21,7 @@ use crate::mastership::is_about_mastership;
 use crate::producer::Shared;
 use crate::receipt::{SendReceipt, Unconfirmed};
 use crate::trace;
+use crate::tries::Tries;
 
 /// What goes over the wire: a message, or several as one batch.
 #[derive(Debug)]
@@ -48,21 +49,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// A broker silent for so long may have been replaced: the route is looked at while the answer is awaited.
 const SILENT: Duration = Duration::from_millis(300);
-/// Failed tries that an error lists.
-const TRIES_LISTED: usize = 8;
-
 pub(crate) struct Sending {
     pub shared: Arc<Shared>,
     pub parcel: Parcel,
     pub choice: Choice,
     pub began: Instant,
     pub deadline: Instant,
-    tries: Vec<FailedTry>,
-    /// Tries that may not be repeated for ever.
-    counted: usize,
+    tries: Tries,
     pauses: u32,
-    maybe_stored: bool,
-    failed: Option<Arc<str>>,
     /// Changes of routes, from the first failed try on.
     changes: Option<watch::Receiver<u64>>,
     _room: Room,
@@ -81,20 +75,7 @@ pub(crate) struct InHand {
 impl Sending {
     pub(crate) fn new(shared: Arc<Shared>, parcel: Parcel, choice: Choice, began: Instant, room: Room) -> Self {
         let deadline = began + shared.config.send_timeout;
-        Self {
-            shared,
-            parcel,
-            choice,
-            began,
-            deadline,
-            tries: Vec::new(),
-            counted: 0,
-            pauses: 0,
-            maybe_stored: false,
-            failed: None,
-            changes: None,
-            _room: room,
-        }
+        Self { shared, parcel, choice, began, deadline, tries: Tries::default(), pauses: 0, changes: None, _room: room }
     }
 
     /// Sends, and tries again until it is decided.
@@ -124,7 +105,7 @@ impl Sending {
 
     /// A half message that its broker may have is tried nowhere else: a second broker would ask about its own, and both would deliver.
     fn stay_if_half(&mut self, queue: Queue) {
-        if self.maybe_stored && sysflag::transaction(self.parcel.sys_flag) == sysflag::TRANSACTION_PREPARED {
+        if self.tries.maybe_stored && sysflag::transaction(self.parcel.sys_flag) == sysflag::TRANSACTION_PREPARED {
             self.choice = Choice::Fixed(queue);
         }
     }
@@ -152,7 +133,7 @@ impl Sending {
     async fn reach_broker(&mut self) -> Result<(Queue, Link, Arc<Route>), SendError> {
         loop {
             let route = self.route().await?;
-            let Some(queue) = self.choice.pick(&route, &self.shared.avoided, self.failed.as_deref()) else {
+            let Some(queue) = self.choice.pick(&route, &self.shared.avoided, self.tries.last_broker()) else {
                 self.shared.finder.stale(&self.parcel.topic);
                 if let Err(error) = self.pause().await {
                     return Err(self.no_queue(&route, error));
@@ -275,10 +256,10 @@ impl Sending {
     /// A broker did not answer until another one took its place.
     async fn left_behind(&mut self, broker: &Arc<str>, link: &Link) -> Result<(), SendError> {
         tracing::debug!(%broker, "send got no answer, and its broker has a new master; trying again there");
-        self.maybe_stored = true;
+        self.tries.maybe_stored = true;
         let address = link.peer().remote().to_string();
         let cause = format!("no answer from {address} before another master took over");
-        self.note(broker, FailedTry { address, cause, ..FailedTry::default() }, true);
+        self.tries.note(broker, FailedTry { address, cause, ..FailedTry::default() }, true);
         self.before_next_try(false).await
     }
 
@@ -308,7 +289,7 @@ impl Sending {
         let code = answer.code;
         let address = link.peer().remote().to_string();
         let maybe_stored = remark.contains(MAYBE_STORED);
-        self.maybe_stored |= maybe_stored;
+        self.tries.maybe_stored |= maybe_stored;
         let (again, counts) = match code {
             _ if maybe_stored => (true, true),
             response::SYSTEM_BUSY | response::SERVICE_NOT_AVAILABLE | response::GO_AWAY => (true, false),
@@ -330,7 +311,7 @@ impl Sending {
             }
         }
         let one = FailedTry { address, code: Some(code), cause: remark, ..FailedTry::default() };
-        self.note(&queue.broker, one, counts);
+        self.tries.note(&queue.broker, one, counts);
         self.before_next_try(code == response::SYSTEM_BUSY).await
     }
 
@@ -341,34 +322,20 @@ impl Sending {
             self.shared.avoided.failed(broker);
             self.shared.finder.stale(&self.parcel.topic);
         }
-        self.maybe_stored |= !error.never_sent();
+        self.tries.maybe_stored |= !error.never_sent();
         let one = FailedTry {
             address: error.address().to_owned(),
             cause: error.to_string(),
             unreachable: matches!(error, CallError::Connect { .. }),
             ..FailedTry::default()
         };
-        self.note(broker, one, !error.never_sent());
+        self.tries.note(broker, one, !error.never_sent());
         self.before_next_try(matches!(error, CallError::Overloaded { .. })).await
-    }
-
-    fn note(&mut self, broker: &Arc<str>, one: FailedTry, counts: bool) {
-        self.counted += usize::from(counts);
-        self.failed = Some(Arc::clone(broker));
-        let one = FailedTry { broker: broker.as_ref().to_owned(), ..one };
-        // A broker that says the same again and again is listed once.
-        if self.tries.last().is_some_and(|last| last.broker == one.broker && last.code == one.code) {
-            self.tries.pop();
-        }
-        if self.tries.len() == TRIES_LISTED {
-            self.tries.remove(0);
-        }
-        self.tries.push(one);
     }
 
     /// Another broker is tried at once, the same one after a pause.
     async fn before_next_try(&mut self, busy: bool) -> Result<(), SendError> {
-        if self.counted > self.shared.config.retries {
+        if self.tries.counted() > self.shared.config.retries {
             return Err(self.give_up());
         }
         if !busy && self.has_alternative() {
@@ -381,7 +348,9 @@ impl Sending {
         matches!(self.choice, Choice::Turn)
             && self.shared.finder.table().get(&self.parcel.topic).is_some_and(|route| {
                 let mut brokers = route.writable.iter().map(|queue| &queue.broker);
-                brokers.any(|broker| Some(broker) != self.failed.as_ref() && !self.shared.avoided.contains(broker))
+                brokers.any(|broker| {
+                    Some(broker.as_ref()) != self.tries.last_broker() && !self.shared.avoided.contains(broker)
+                })
             })
     }
 
@@ -408,10 +377,6 @@ impl Sending {
     }
 
     fn give_up(&mut self) -> SendError {
-        SendError::Failed {
-            elapsed: self.began.elapsed(),
-            tries: std::mem::take(&mut self.tries),
-            maybe_stored: self.maybe_stored,
-        }
+        std::mem::take(&mut self.tries).into_error(self.began.elapsed())
     }
 }

@@ -87,23 +87,7 @@ impl Letter {
     fn new(view: &RecordView<'_>, answer: &Bytes, broker: &str) -> Self {
         let stored_body = answer.slice_ref(view.body);
         let body = compress::decompress(&stored_body, view.sys_flag, LARGEST_BODY);
-        let message = StoredMessage {
-            topic: view.topic.to_owned(),
-            queue_id: view.queue_id,
-            queue_offset: view.queue_offset,
-            physical_offset: view.physical_offset,
-            body: body.unwrap_or_else(|_| stored_body.clone()),
-            properties: view.properties.to_owned(),
-            flag: view.flag,
-            sys_flag: view.sys_flag,
-            born_timestamp: view.born_timestamp,
-            born_host: view.born_host,
-            store_timestamp: view.store_timestamp,
-            store_host: view.store_host,
-            reconsume_times: view.reconsume_times,
-            prepared_offset: view.prepared_offset,
-            stored_size: view.size(),
-        };
+        let message = StoredMessage::with_body(view, body.unwrap_or_else(|_| stored_body.clone()));
         Self { message, stored_body, broker: broker.to_owned() }
     }
 

@@ -230,7 +230,13 @@ impl StoredMessage {
             topic: view.topic.to_owned(),
             cause,
         })?;
-        Ok(Self {
+        Ok(Self::with_body(view, body))
+    }
+
+    /// The message of a record, with a body of the caller's: the record's own may not be readable.
+    #[must_use]
+    pub fn with_body(view: &RecordView<'_>, body: Bytes) -> Self {
+        Self {
             topic: view.topic.to_owned(),
             queue_id: view.queue_id,
             queue_offset: view.queue_offset,
@@ -246,7 +252,7 @@ impl StoredMessage {
             reconsume_times: view.reconsume_times,
             prepared_offset: view.prepared_offset,
             stored_size: view.size(),
-        })
+        }
     }
 
     /// Value of a property.

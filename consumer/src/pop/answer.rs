@@ -95,23 +95,7 @@ pub(crate) fn read(lane: &Lane, answer: &Frame, max_body: usize, in_order: bool)
 
 /// A message whose body nobody can read.
 fn bare(view: &RecordView<'_>, topic: &str) -> StoredMessage {
-    StoredMessage {
-        topic: topic.to_owned(),
-        queue_id: view.queue_id,
-        queue_offset: view.queue_offset,
-        physical_offset: view.physical_offset,
-        body: bytes::Bytes::new(),
-        properties: view.properties.to_owned(),
-        flag: view.flag,
-        sys_flag: view.sys_flag,
-        born_timestamp: view.born_timestamp,
-        born_host: view.born_host,
-        store_timestamp: view.store_timestamp,
-        store_host: view.store_host,
-        reconsume_times: view.reconsume_times,
-        prepared_offset: view.prepared_offset,
-        stored_size: view.size(),
-    }
+    StoredMessage { topic: topic.to_owned(), ..StoredMessage::with_body(view, bytes::Bytes::new()) }
 }
 
 impl Told {

@@ -1,11 +1,10 @@
 //! The client in C++: its frames and how it reads ours.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
 
-use crate::wire::{Raw, Wire};
+use crate::wire::{Came, Inbox, Raw, Wire};
 
 /// An answer, or a request of the broker's.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ impl Told {
 pub struct Cpp {
     wire: Wire,
     opaque: i32,
-    pushed: VecDeque<Told>,
+    inbox: Inbox<Told>,
 }
 
 /// `src/protocol/RemotingCommand.cpp` `Encode`: `Json::FastWriter` sorts the names and ends with a line. Numbers of a header stay
@@ -71,7 +70,7 @@ fn a_frame_is_what_cpp_writes() {
 
 impl Cpp {
     pub fn connect(address: SocketAddr) -> Self {
-        Self { wire: Wire::connect(address), opaque: -1, pushed: VecDeque::new() }
+        Self { wire: Wire::connect(address), opaque: -1, inbox: Inbox::default() }
     }
 
     /// Sends a request. `src/transport/TcpRemotingClient.cpp` `invokeOneway` marks one that wants no answer after it was written: the
@@ -90,45 +89,30 @@ impl Cpp {
 
     /// The answer to a request; those to others are dropped: `ProcessData` finds nobody who waits for them.
     pub fn answer(&mut self, opaque: i32) -> Told {
-        loop {
-            let (flag, told) = self.receive();
-            if flag & 1 == 0 {
-                self.pushed.push_back(told);
-            } else if told.opaque == opaque {
-                return told;
-            }
-        }
+        self.inbox.answer(|| receive(&mut self.wire), |told| told.opaque == opaque)
     }
 
     /// The next request of this kind from the broker. Answers that nobody waits for are dropped.
     pub fn pushed(&mut self, code: i32) -> Told {
-        loop {
-            if let Some(found) = self.pushed.iter().position(|told| told.code == code) {
-                return self.pushed.remove(found).unwrap();
-            }
-            let (flag, told) = self.receive();
-            if flag & 1 == 0 {
-                self.pushed.push_back(told);
-            }
-        }
+        self.inbox.request(|| receive(&mut self.wire), |told| told.code == code)
     }
 
     /// Answers the broker: `processRequestCommand`.
     pub fn reply(&mut self, to: &Told, code: i32, body: &[u8]) {
         self.wire.send(&header(code, to.opaque, 1, &json!({})), body);
     }
+}
 
-    /// `RemotingCommand::Decode`: the length of the header is taken whole, so that its highest byte has to be 0; numbers have to
-    /// fit an int.
-    fn receive(&mut self) -> (i64, Told) {
-        let Raw { header_length, header, body } = self.wire.receive();
-        assert_eq!(header_length as usize, header.len(), "its highest byte is not masked");
-        let read: Value = serde_json::from_slice(&header).unwrap();
-        let int = |name: &str| i32::try_from(read[name].as_i64().unwrap()).unwrap();
-        int("version");
-        assert!(read["language"].is_string() && (read["remark"].is_null() || read["remark"].is_string()), "{read}");
-        let fields = read.get("extFields").map(|fields| fields.as_object().unwrap().clone());
-        let remark = read["remark"].as_str().unwrap_or_default().to_owned();
-        (int("flag").into(), Told { code: int("code"), opaque: int("opaque"), remark, fields, body })
-    }
+/// `RemotingCommand::Decode`: the length of the header is taken whole, so that its highest byte has to be 0; numbers have to
+/// fit an int.
+fn receive(wire: &mut Wire) -> Came<Told> {
+    let Raw { header_length, header, body } = wire.receive();
+    assert_eq!(header_length as usize, header.len(), "its highest byte is not masked");
+    let read: Value = serde_json::from_slice(&header).unwrap();
+    let int = |name: &str| i32::try_from(read[name].as_i64().unwrap()).unwrap();
+    int("version");
+    assert!(read["language"].is_string() && (read["remark"].is_null() || read["remark"].is_string()), "{read}");
+    let fields = read.get("extFields").map(|fields| fields.as_object().unwrap().clone());
+    let remark = read["remark"].as_str().unwrap_or_default().to_owned();
+    Came::flagged(int("flag"), Told { code: int("code"), opaque: int("opaque"), remark, fields, body })
 }

@@ -1,11 +1,11 @@
 //! The client in Go: its frames and how it reads ours.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use crate::wire::{Raw, Wire};
+use crate::wire::{Came, Inbox, Raw, Wire};
 
 /// `internal/remote/codec.go` `RemotingCommand`: codes and versions are shorts; a value among the fields that is no text fails the
 /// whole header.
@@ -52,7 +52,7 @@ impl Told {
 pub struct Go {
     wire: Wire,
     opaque: i32,
-    pushed: VecDeque<Told>,
+    inbox: Inbox<Told>,
 }
 
 /// `RemotingCommand` as jsoniter writes it: remark and fields are always there, `<`, `>` and `&` are escaped.
@@ -81,7 +81,7 @@ fn a_frame_is_what_go_writes() {
 
 impl Go {
     pub fn connect(address: SocketAddr) -> Self {
-        Self { wire: Wire::connect(address), opaque: 0, pushed: VecDeque::new() }
+        Self { wire: Wire::connect(address), opaque: 0, inbox: Inbox::default() }
     }
 
     /// Sends a request. `internal/remote/remote_client.go` `InvokeOneWay`: also one that wants no answer has no bit that says so.
@@ -99,43 +99,28 @@ impl Go {
 
     /// The answer to a request; those to others are dropped, as by a client that has forgotten them.
     pub fn answer(&mut self, opaque: i32) -> Told {
-        loop {
-            let (flag, told) = self.receive();
-            if flag & 1 == 0 {
-                self.pushed.push_back(told);
-            } else if told.opaque == opaque {
-                return told;
-            }
-        }
+        self.inbox.answer(|| receive(&mut self.wire), |told| told.opaque == opaque)
     }
 
     /// The next request of this kind from the broker. Answers that nobody waits for are dropped.
     pub fn pushed(&mut self, code: i16) -> Told {
-        loop {
-            if let Some(found) = self.pushed.iter().position(|told| told.code == code) {
-                return self.pushed.remove(found).unwrap();
-            }
-            let (flag, told) = self.receive();
-            if flag & 1 == 0 {
-                self.pushed.push_back(told);
-            }
-        }
+        self.inbox.request(|| receive(&mut self.wire), |told| told.code == code)
     }
 
     /// Answers the broker: `internal/remote/remote_client.go` `processCMD`.
     pub fn reply(&mut self, to: &Told, code: i16, body: &[u8]) {
         self.wire.send(&header(code, to.opaque, 1, &[]), body);
     }
+}
 
-    fn receive(&mut self) -> (i32, Told) {
-        let Raw { header_length, header, body } = self.wire.receive();
-        assert_eq!(header_length >> 24, 0, "answered in another encoding");
-        let text = std::str::from_utf8(&header).unwrap();
-        let read: Header = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
-        assert!(!read.language.is_empty());
-        let (fields, remark) = (read.fields.unwrap_or_default(), read.remark.unwrap_or_default());
-        (read.flag, Told { code: read.code, version: read.version, opaque: read.opaque, remark, fields, body })
-    }
+fn receive(wire: &mut Wire) -> Came<Told> {
+    let Raw { header_length, header, body } = wire.receive();
+    assert_eq!(header_length >> 24, 0, "answered in another encoding");
+    let text = std::str::from_utf8(&header).unwrap();
+    let read: Header = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
+    assert!(!read.language.is_empty());
+    let (fields, remark) = (read.fields.unwrap_or_default(), read.remark.unwrap_or_default());
+    Came::flagged(read.flag, Told { code: read.code, version: read.version, opaque: read.opaque, remark, fields, body })
 }
 
 /// A route as `internal/route.go` `decode` reads it.

@@ -1,5 +1,6 @@
 //! A connection that sends bytes as they are and takes frames apart no further than their lengths.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -48,5 +49,51 @@ impl Wire {
         let mut bytes = [0; 4];
         self.0.read_exact(&mut bytes).unwrap();
         u32::from_be_bytes(bytes)
+    }
+}
+
+/// What came, by the lowest bit of its flag.
+pub enum Came<T> {
+    Answer(T),
+    Request(T),
+}
+
+impl<T> Came<T> {
+    pub fn flagged(flag: i32, told: T) -> Self {
+        if flag & 1 == 0 { Self::Request(told) } else { Self::Answer(told) }
+    }
+}
+
+/// Requests of the broker that the client has yet to look at.
+pub struct Inbox<T>(VecDeque<T>);
+
+impl<T> Default for Inbox<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T> Inbox<T> {
+    /// The next answer that is wanted; others are dropped, requests kept.
+    pub fn answer(&mut self, mut receive: impl FnMut() -> Came<T>, is_wanted: impl Fn(&T) -> bool) -> T {
+        loop {
+            match receive() {
+                Came::Request(told) => self.0.push_back(told),
+                Came::Answer(told) if is_wanted(&told) => return told,
+                Came::Answer(_) => {}
+            }
+        }
+    }
+
+    /// The next request that is wanted; answers are dropped, other requests kept.
+    pub fn request(&mut self, mut receive: impl FnMut() -> Came<T>, is_wanted: impl Fn(&T) -> bool) -> T {
+        loop {
+            if let Some(found) = self.0.iter().position(&is_wanted) {
+                return self.0.remove(found).unwrap();
+            }
+            if let Came::Request(told) = receive() {
+                self.0.push_back(told);
+            }
+        }
     }
 }
