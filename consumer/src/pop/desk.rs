@@ -13,6 +13,7 @@ use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::pop::AckRequest;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::core::{Core, pause_after};
@@ -28,6 +29,8 @@ const AT_ONCE: usize = 32;
 #[derive(Debug, Default)]
 struct Desk {
     state: Mutex<State>,
+    /// Rung when all is acknowledged.
+    closed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +77,19 @@ pub(crate) fn acknowledge(core: &Arc<Core>, popped: Arc<Popped>) {
     }
 }
 
+/// Gives messages back that were popped and not delivered: the group may have them at once, but not before it is told which of those
+/// popped with them are done. In order, the last of them holds back all.
+pub(crate) fn return_rest(core: &Arc<Core>, messages: Vec<Arc<Popped>>) {
+    let desk = messages.first().and_then(|first| core.desks.desks.lock().get(&first.broker).cloned());
+    let returning = Arc::clone(core);
+    core.spawn(async move {
+        if let Some(desk) = desk {
+            desk.all_told().await;
+        }
+        give_back(&returning, messages, Duration::ZERO);
+    });
+}
+
 /// Gives messages back in the background: the group may have them again after `delay`.
 pub(crate) fn give_back(core: &Arc<Core>, messages: Vec<Arc<Popped>>, delay: Duration) {
     if messages.is_empty() {
@@ -102,9 +118,24 @@ impl Desk {
         again.extend(state.waiting.drain(..more));
         if again.is_empty() {
             state.is_open = false;
+            drop(state);
+            self.closed.notify_waiters();
             return None;
         }
         Some(again)
+    }
+
+    /// Waits until nothing is to be acknowledged.
+    async fn all_told(&self) {
+        loop {
+            let closed = self.closed.notified();
+            tokio::pin!(closed);
+            closed.as_mut().enable();
+            if !self.state.lock().is_open {
+                return;
+            }
+            closed.await;
+        }
     }
 }
 
@@ -218,5 +249,24 @@ fn judge(core: &Core, messages: usize, answer: &Frame) -> Result<(), String> {
             Ok(())
         }
         code => Err(format!("code {code}: {}", remark())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_returned_waits_for_what_is_being_acknowledged() {
+        let desk = Desk::default();
+        desk.all_told().await;
+        desk.state.lock().is_open = true;
+        let told = desk.all_told();
+        tokio::pin!(told);
+        assert_eq!(futures_util::poll!(told.as_mut()), Poll::Pending);
+        assert!(desk.next(Vec::new()).is_none());
+        told.await;
     }
 }

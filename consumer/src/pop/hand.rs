@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -62,7 +61,7 @@ impl InHand {
 /// Puts what was popped on the shelf; gives it back at once when the consumer closes.
 pub(crate) fn offer(core: &Arc<Core>, hand: &Arc<Hand>) {
     if !core.shelf.offer_hand(hand) {
-        desk::give_back(core, hand.empty(core), Duration::ZERO);
+        desk::return_rest(core, hand.empty(core));
     }
 }
 

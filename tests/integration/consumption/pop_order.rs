@@ -79,17 +79,16 @@ async fn members_share_queues_in_order() {
     assert!(seen.done == 600 && seen.wrong.is_empty() && seen.given_back > 0, "{} done, {:?}", seen.done, seen.wrong);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_is_closed_to_others_until_its_batch_is_done() {
+async fn goes_over_in_order(invisible: Duration, held: Duration) {
     let cluster = Cluster::start(1, 1).await;
-    let popper = || cluster.consumer().ordered().fetch(Fetch::Pop).invisible_time(Duration::from_secs(60));
+    let popper = || cluster.consumer().ordered().fetch(Fetch::Pop).invisible_time(invisible);
     cluster.send(0..3).await;
     let all = async || (cluster.session(0).read_queue(TOPIC, 0, 0).await.unwrap().len() == 3).then_some(());
     until("all can be read, so that one pop takes them", PATIENCE, all).await;
     let one = popper().build().await.unwrap();
     let first = next(&one).await;
     let two = popper().build().await.unwrap();
-    silent(&two, Duration::from_secs(3)).await;
+    silent(&two, held).await;
     assert_eq!(number(&first), 0);
     first.ack();
     let second = next(&one).await;
@@ -100,4 +99,15 @@ async fn a_queue_is_closed_to_others_until_its_batch_is_done() {
     assert_eq!(number(&third), 2);
     third.ack();
     two.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_is_closed_to_others_until_its_batch_is_done() {
+    goes_over_in_order(Duration::from_secs(60), Duration::from_secs(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_kept_for_longer_than_it_is_invisible() {
+    // Long enough for a machine that stands still for a second or two.
+    goes_over_in_order(Duration::from_secs(5), Duration::from_secs(8)).await;
 }
