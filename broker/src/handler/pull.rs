@@ -178,9 +178,9 @@ impl Pull {
 }
 
 /// Whether nothing but more messages can help the reader.
-fn holds(read: &Read) -> bool {
+fn holds(read: &Read, offset: i64) -> bool {
     read.status == ReadStatus::OffsetAtEnd
-        || (matches!(read.status, ReadStatus::NoMessageInQueue | ReadStatus::QueueMissing) && read.next_offset == 0)
+        || (matches!(read.status, ReadStatus::NoMessageInQueue | ReadStatus::QueueMissing) && offset == 0)
         || (read.status == ReadStatus::NoMatch && read.next_offset >= read.max_offset)
 }
 
@@ -214,7 +214,7 @@ async fn hold(broker: &Broker, mut pull: Pull, request: &Frame) -> Frame {
         let misses = slave && misses(&read, pull.offset);
         // The master knows more; a slave alone lets the reader wait, for asking again at once would help nobody.
         let elsewhere = misses && looked && !broker.master_is_gone();
-        let waits = (misses || holds(&read)) && pull.hold.is_some() && !elsewhere;
+        let waits = (misses || holds(&read, pull.offset)) && pull.hold.is_some() && !elsewhere;
         if read.status == ReadStatus::Found || !waits {
             return answer(broker, &pull, request, read, misses);
         }
@@ -258,7 +258,7 @@ fn answer(broker: &Broker, pull: &Pull, request: &Frame, read: Read, misses: boo
         ReadStatus::Found => said(response::SUCCESS, "FOUND"),
         ReadStatus::NoMatch => said(response::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE"),
         ReadStatus::OffsetAtEnd => said(response::PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE"),
-        ReadStatus::NoMessageInQueue | ReadStatus::QueueMissing if read.next_offset == 0 => {
+        ReadStatus::NoMessageInQueue | ReadStatus::QueueMissing if pull.offset == 0 => {
             said(response::PULL_NOT_FOUND, "NO_MESSAGE_IN_QUEUE")
         }
         ReadStatus::NoMessageInQueue

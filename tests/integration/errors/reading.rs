@@ -59,6 +59,12 @@ async fn offsets_that_lead_nowhere() {
         "{remark}"
     );
     names(&broker.pull("T", "g", -7).await, 21, &["the offset is none"]);
+    broker.create_topic("empty", 1, 6).await;
+    assert_eq!(broker.pull("empty", "g", 0).await.code, 19);
+    let emptied = broker.pull("empty", "g", 5).await;
+    names(&emptied, 21, &["the offset is another store's"]);
+    let remark = emptied.remark.unwrap();
+    assert!(remark.starts_with("NO_MESSAGE_IN_QUEUE: offset 5 of queue 0 of 'empty' was asked for"), "{remark}");
     let reset = ResetOffsetRequest {
         topic: "T".into(),
         group: "g".into(),
