@@ -204,6 +204,22 @@ impl Orders {
         Some(self.put(&mut table, key, order))
     }
 
+    /// The clock was set: what was popped at a time and can be seen again at another can be so much later, in ms, as `moves` says.
+    pub fn clock_moved(&self, moves: impl Fn(i64, i64) -> i64) {
+        let mut table = self.table.lock();
+        let moved = table.iter().filter_map(|(key, order)| {
+            let later = moves(order.pop_time, order.free_at()?);
+            let mut order = (later != 0).then(|| order.clone())?;
+            order.invisible = order.invisible.saturating_add(later);
+            order.visible.values_mut().for_each(|at| *at = at.saturating_add(later));
+            Some((key.clone(), order))
+        });
+        let moved: Vec<(Vec<u8>, Order)> = moved.collect();
+        for (key, order) in moved {
+            self.put(&mut table, key, order);
+        }
+    }
+
     /// All batches, in RocketMQ's form.
     #[must_use]
     pub fn snapshot(&self) -> OrderTable {
@@ -305,6 +321,18 @@ mod tests {
         assert!(matches!(orders.ack(PLACE, 8, 100), Acked::Next(9, _)));
         assert_eq!(orders.blocked(PLACE, None, 200), None);
         assert_eq!(orders.ack(PLACE, 8, 100), Acked::NotOpen);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_ends_no_batch_early_or_late() {
+        let (_dir, orders) = orders();
+        orders.begin(PLACE, None, (10_000, 1_000), &[5, 6], &mut PopInfo::default());
+        orders.set_visible(PLACE, 6, 10_000, 12_000).unwrap();
+        orders.clock_moved(|pop_time, due| if (pop_time, due) == (10_000, 12_000) { -9_000 } else { 7 });
+        assert_eq!(orders.blocked(PLACE, None, 2_000), Some(3_000));
+        assert!(matches!(orders.ack(PLACE, 6, 10_000), Acked::Next(5, _)));
+        assert_eq!(orders.blocked(PLACE, None, 1_500), Some(2_000));
+        assert_eq!(orders.blocked(PLACE, None, 2_000), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! master. An acknowledgement is answered when its note is as safe as a message; the note of what was popped lies before it. Offsets
 //! of groups are stored once the notes that moved them are durable, progress only after the offsets. See `docs/pop.md`.
 
+pub mod clock;
 pub mod hall;
 pub mod keep;
 pub mod lanes;
@@ -164,6 +165,11 @@ impl Pop {
             let open = &shelf.lock().open;
             (receipts + open.receipts(), checkpoints + open.checkpoints(), bytes + open.bytes())
         })
+    }
+
+    /// The clock was set: what was popped at a time and is due at another ends so much later, in ms, as `moves` says.
+    pub fn clock_moved(&self, moves: impl Fn(i64, i64) -> i64) {
+        self.shelves().iter().for_each(|shelf| shelf.lock().open.clock_moved(&moves));
     }
 
     /// Messages are acknowledged; returns what to write and to wait for. `due`: when their receipts end, ms since the epoch.

@@ -63,6 +63,8 @@ pub struct OpenPops {
     /// Distances of the messages from the first offset, of checkpoints with gaps.
     gaps: HashMap<u32, Box<[u32]>>,
     receipts: u64,
+    /// Times of pops, from and to, that ended before their receipts say so, because the clock was set back.
+    shortened: Option<(i64, i64)>,
 }
 
 impl Default for OpenPops {
@@ -76,6 +78,7 @@ impl Default for OpenPops {
             due: BTreeMap::new(),
             gaps: HashMap::new(),
             receipts: 0,
+            shortened: None,
         }
     }
 }
@@ -85,7 +88,7 @@ fn key_of(slot: &Slot) -> Key {
 }
 
 fn due_at(slot: &Slot) -> i64 {
-    slot.pop_time.saturating_add(i64::from(slot.invisible))
+    slot.pop_time.saturating_add(slot.invisible)
 }
 
 fn bucket(due: i64) -> i64 {
@@ -109,7 +112,7 @@ impl OpenPops {
     }
 
     /// Notes a checkpoint; one of the same key is replaced: its messages are the open ones. Offsets ascend, `invisible` is in ms.
-    pub fn insert(&mut self, key: Key, invisible: u32, offsets: &[i64], note: u64) {
+    pub fn insert(&mut self, key: Key, invisible: i64, offsets: &[i64], note: u64) {
         if offsets.is_empty() {
             return;
         }
@@ -147,7 +150,7 @@ impl OpenPops {
             slots.get(*other).map_or(0, |slot| hasher.hash_one(key_of(slot)))
         });
         self.append(number);
-        self.schedule(number, bucket(key.pop_time.saturating_add(i64::from(invisible))));
+        self.schedule(number, bucket(due_at(&slot)));
         self.receipts += u64::from(mask.count_ones());
     }
 
@@ -188,7 +191,8 @@ impl OpenPops {
     /// A message is acknowledged. `due`: when its receipt ends, ms since the epoch.
     pub fn ack(&mut self, key: Key, offset: i64, due: i64, now: i64) -> Acked {
         // Before it is due nothing is given back: what is not open was acknowledged.
-        let otherwise = if now < due { Acked::Before } else { Acked::Unknown };
+        let is_before = now < due && !self.may_be_shortened(key.pop_time);
+        let otherwise = if is_before { Acked::Before } else { Acked::Unknown };
         let Some(number) = self.find(key) else { return otherwise };
         let Some(slot) = self.slots.get(number).copied() else { return otherwise };
         let Some(bit) = self.bit(number, &slot, offset) else { return Acked::Unknown };
@@ -274,13 +278,40 @@ impl OpenPops {
         }
         if let Some(slot) = self.slots.get_mut(number) {
             slot.reviving = false;
-            let before = bucket(due_at(slot));
-            slot.invisible = u32::try_from(again.saturating_sub(slot.pop_time).max(0)).unwrap_or(u32::MAX);
-            let after = bucket(due_at(slot));
-            self.unschedule(number, before);
-            self.schedule(number, after);
+            let later = again.saturating_sub(due_at(slot));
+            self.put_off(number, later);
         }
         self.drop_if_done(number);
+    }
+
+    /// The clock was set: what was popped at a time and is due at another is due so much later, in ms, as `moves` says.
+    pub fn clock_moved(&mut self, moves: impl Fn(i64, i64) -> i64) {
+        let mut number = self.first;
+        while let Some(slot) = self.slots.get(number).copied() {
+            let later = moves(slot.pop_time, due_at(&slot));
+            if later != 0 {
+                self.put_off(number, later);
+            }
+            if later < 0 {
+                let (from, to) = self.shortened.unwrap_or((slot.pop_time, slot.pop_time));
+                self.shortened = Some((from.min(slot.pop_time), to.max(slot.pop_time)));
+            }
+            number = slot.after;
+        }
+    }
+
+    /// Whether what was popped at this time may have ended before its receipt says so.
+    pub fn may_be_shortened(&self, pop_time: i64) -> bool {
+        self.shortened.is_some_and(|(from, to)| (from..=to).contains(&pop_time))
+    }
+
+    fn put_off(&mut self, number: u32, later: i64) {
+        let Some(slot) = self.slots.get_mut(number) else { return };
+        let before = bucket(due_at(slot));
+        slot.invisible = slot.invisible.saturating_add(later);
+        let after = bucket(due_at(slot));
+        self.unschedule(number, before);
+        self.schedule(number, after);
     }
 
     fn drop_if_done(&mut self, number: u32) {
@@ -295,7 +326,7 @@ impl OpenPops {
     }
 
     /// Up to `max` checkpoints with the oldest notes, with invisible time and open messages: to be noted again at the end.
-    pub fn old(&self, max: usize) -> Vec<(Key, u32, Vec<i64>)> {
+    pub fn old(&self, max: usize) -> Vec<(Key, i64, Vec<i64>)> {
         let mut found = Vec::new();
         let mut number = self.first;
         while let Some(slot) = self.slots.get(number)
@@ -364,7 +395,7 @@ impl OpenPops {
         self.slots.remove(number);
         // What a burst has left behind is given back.
         if self.slots.in_use() == 0 {
-            *self = Self::default();
+            *self = Self { shortened: self.shortened, ..Self::default() };
         }
     }
 }

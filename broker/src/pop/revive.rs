@@ -4,7 +4,7 @@
 //! was due before this mastership began is looked for in the retry topic before it is copied.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use orbitmq_common::message::dead::{self, Origin};
@@ -16,6 +16,7 @@ use orbitmq_common::protocol::body::topic::TopicConfig;
 
 use crate::broker::Broker;
 use crate::meta::topics::now_ms;
+use crate::pop::clock::{Watch, not_later_than};
 use crate::pop::lanes::Lane;
 use crate::pop::open::Due;
 use crate::pop::{Counts, Pop};
@@ -33,6 +34,8 @@ const AGAIN: i64 = 500;
 /// Works until the broker stops.
 pub async fn run(broker: &Arc<Broker>) {
     let began = now_ms();
+    let mut clock = Watch::new(began, Instant::now());
+    clock_moved(broker, not_later_than(began));
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -40,12 +43,21 @@ pub async fn run(broker: &Arc<Broker>) {
             _ = tick.tick() => {}
             () = broker.stop.cancelled() => return,
         }
+        if let Some(jump) = clock.look(now_ms(), Instant::now()) {
+            tracing::warn!(ms = jump.by, "the clock was set; what is popped ends as much later");
+            clock_moved(broker, |pop_time, due| jump.moves(pop_time, due));
+        }
         for queue in 0..broker.pop.shelves().len() {
             while revive(broker, queue, began, now_ms()) > 0 && !broker.stop.is_cancelled() {
                 tokio::task::yield_now().await;
             }
         }
     }
+}
+
+fn clock_moved(broker: &Broker, moves: impl Fn(i64, i64) -> i64) {
+    broker.pop.clock_moved(&moves);
+    broker.orders.clock_moved(&moves);
 }
 
 /// Gives back some of what is due in a revive queue; returns how many checkpoints there were. `began`: when this broker became
@@ -56,7 +68,8 @@ pub fn revive(broker: &Broker, queue: usize, began: i64, now: i64) -> usize {
     let due = shelf.lock().open.take_due(now, ROUND);
     for due in &due {
         let mut done = Vec::with_capacity(due.offsets.len());
-        let result = give_back(broker, due, due.at < began, &mut done);
+        let is_old = due.at < began || shelf.lock().open.may_be_shortened(due.key.pop_time);
+        let result = give_back(broker, due, is_old, &mut done);
         if let Err(refusal) = result {
             tracing::warn!(reason = refusal.remark, "popped messages are given back later");
         }

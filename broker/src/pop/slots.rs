@@ -15,8 +15,8 @@ pub struct Slot {
     pub mask: u64,
     /// Offset of its note in the revive queue.
     pub note: u64,
-    /// Time after `pop_time` at which it is due, ms.
-    pub invisible: u32,
+    /// Time after `pop_time` at which it is due, ms; below 0 when the clock was set back meanwhile.
+    pub invisible: i64,
     /// The group's lane through the queue.
     pub lane: u32,
     /// Neighbours in the order of notes.

@@ -1,4 +1,4 @@
-//! Popping against a small model: any order of pops, acknowledgements, changes, time and crashes.
+//! Popping against a small model: any order of pops, acknowledgements, changes, time, steps of the clock and crashes.
 //!
 //! What an answer has promised holds: what was acknowledged never comes back, what is held by one reader is not given to another
 //! before its time is over, and every message is acknowledged by somebody in the end.
@@ -39,6 +39,7 @@ enum Step {
     AckAll { answered: bool },
     Change { nth: usize, invisible: i64, answered: bool },
     Wait { ms: i64 },
+    Clock { by: i64 },
     Revive { settled: bool },
     Keep,
     NoteAgain,
@@ -57,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..30_usize, 0..90_000_i64, answered)
             .prop_map(|(nth, invisible, answered)| Step::Change { nth, invisible, answered }),
         4 => (1..40_000_i64).prop_map(|ms| Step::Wait { ms }),
+        1 => (-60_000..60_000_i64).prop_map(|by| Step::Clock { by }),
         4 => prop::bool::weighted(0.8).prop_map(|settled| Step::Revive { settled }),
         2 => Just(Step::Keep),
         1 => Just(Step::NoteAgain),
@@ -75,6 +77,8 @@ struct Held {
     invisible: i64,
     revive_queue: u32,
     offset: i64,
+    /// By how much the clock moved meanwhile.
+    moved: i64,
 }
 
 impl Held {
@@ -91,7 +95,7 @@ impl Held {
     }
 
     fn due(&self) -> i64 {
-        self.pop_time + self.invisible
+        self.pop_time + self.invisible + self.moved
     }
 }
 
@@ -133,6 +137,8 @@ struct Run {
     maybe: BTreeSet<u64>,
     /// All offsets when the progress was stored last.
     kept: Rows,
+    /// Whether the clock was ever set back.
+    was_set_back: bool,
 }
 
 impl Run {
@@ -142,7 +148,8 @@ impl Run {
         // The past, so that everything is stored later than it is said to be popped.
         let now = now_ms() - 1_000_000_000;
         let (held, done, maybe) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let run = Self { dir, broker, now, began: now, sent: 0, held, done, maybe, kept: Rows::new() };
+        let run =
+            Self { dir, broker, now, began: now, sent: 0, held, done, maybe, kept: Rows::new(), was_set_back: false };
         run.settle().await;
         run.broker.pop.rebuild(&run.broker.offsets);
         run
@@ -203,6 +210,7 @@ impl Run {
                     invisible,
                     revive_queue: taken.revive_queue,
                     offset: record.queue_offset.cast_signed(),
+                    moved: 0,
                 }
             })
             .collect();
@@ -253,7 +261,7 @@ impl Run {
             }
             Ok((pop_time, _)) if answered => {
                 self.settle().await;
-                let changed = Held { start: held.offset, pop_time, invisible, ..held };
+                let changed = Held { start: held.offset, pop_time, invisible, moved: 0, ..held };
                 self.held.insert(changed.id, changed);
             }
             Ok(_) => {
@@ -286,6 +294,10 @@ impl Run {
 
     /// The end of the process. `forget_offsets`: what was stored of metadata since the last progress is lost as well.
     async fn crash(&mut self, forget_offsets: bool) {
+        // A copy without its note that was due by the clock before is not looked for by one that says otherwise.
+        if self.was_set_back {
+            self.settle().await;
+        }
         self.broker.store.abandon();
         self.broker.db.close();
         self.broker = open(self.dir.path());
@@ -300,6 +312,14 @@ impl Run {
         }
         self.broker.pop.rebuild(&self.broker.offsets);
         self.began = self.now;
+        self.clock_moved(clock::not_later_than(self.now));
+        // What the process before knew of the clock is forgotten; what was over by it may have been given back.
+        self.held.values_mut().for_each(|held| held.moved = held.moved.min(0).min(self.now - held.pop_time));
+    }
+
+    fn clock_moved(&mut self, moves: impl Fn(i64, i64) -> i64) {
+        self.broker.pop.clock_moved(&moves);
+        self.held.values_mut().for_each(|held| held.moved += moves(held.pop_time, held.due()));
     }
 
     async fn step(&mut self, step: &Step) {
@@ -326,6 +346,13 @@ impl Run {
             }
             Step::Change { nth, invisible, answered } => self.change(nth, invisible, answered).await,
             Step::Wait { ms } => self.now += ms,
+            Step::Clock { by } => {
+                let otherwise = self.now;
+                self.now += by;
+                self.was_set_back |= by < 0;
+                let jump = clock::Jump { by, otherwise, now: self.now };
+                self.clock_moved(|pop_time, due| jump.moves(pop_time, due));
+            }
             Step::Revive { settled } => {
                 self.revive();
                 if settled {
