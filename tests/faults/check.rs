@@ -62,6 +62,8 @@ pub struct Verdict {
     pub offsets_back: usize,
     /// Deliveries beyond the first.
     pub redelivered: usize,
+    /// The same of the group that pops.
+    pub repopped: usize,
     /// The first faults in words.
     pub told: Vec<String>,
 }
@@ -133,6 +135,7 @@ pub fn check(records: &Records, copies: &[Copy]) -> Verdict {
         masters::check(&mut verdict, records, copy.member.group);
     }
     check_deliveries(&mut verdict, records);
+    check_pops(&mut verdict, records, &sent);
     check_offsets(&mut verdict, records);
     check_deaths(&mut verdict, records);
     verdict
@@ -259,6 +262,24 @@ fn check_deliveries(verdict: &mut Verdict, records: &Records) {
     for (send, ..) in records.acknowledged().filter(|(send, ..)| !messages.contains(&send.id)) {
         verdict.lost += 1;
         verdict.tell(|| format!("never consumed: {send:?}"));
+    }
+}
+
+/// The group that pops was given everything acknowledged, and nothing that was not sent.
+fn check_pops(verdict: &mut Verdict, records: &Records, sent: &HashSet<Id>) {
+    let mut popped: HashSet<Id> = HashSet::new();
+    for id in &records.popped {
+        match id.filter(|id| sent.contains(id)) {
+            Some(id) => verdict.repopped += usize::from(!popped.insert(id)),
+            None => {
+                verdict.phantoms += 1;
+                verdict.tell(|| format!("{id:?} was popped and never sent"));
+            }
+        }
+    }
+    for (send, ..) in records.acknowledged().filter(|(send, ..)| !popped.contains(&send.id)) {
+        verdict.lost += 1;
+        verdict.tell(|| format!("never popped: {send:?}"));
     }
 }
 

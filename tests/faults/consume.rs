@@ -1,10 +1,10 @@
-//! Consumers that read all the time and are replaced now and then, and committers of offsets.
+//! Consumers that pull or pop all the time and are replaced now and then, and committers of offsets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orbitmq_consumer::{Consumer, StartFrom};
+use orbitmq_consumer::{Consumer, Delivery, Fetch, StartFrom};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,9 +14,12 @@ use super::proxy::Member;
 use crate::ledger::Id;
 use crate::session::Session;
 
-/// Members of the consumer group.
+/// Members of each consumer group.
 const CONSUMERS: usize = 2;
 const GROUP: &str = "faults-consumers";
+const POPPERS: &str = "faults-poppers";
+/// So long nobody else sees what a member that vanished had popped.
+const INVISIBLE: Duration = Duration::from_secs(5);
 /// Group of the offsets that are committed beside it.
 pub const COMMITTERS: &str = "faults-committers";
 /// Time between two commits, and of a commit at most.
@@ -42,10 +45,10 @@ impl Consumers {
     /// Starts consumers and committers.
     pub fn start(world: &Arc<World>, tasks: &mut JoinSet<()>, stop: &CancellationToken) -> Self {
         let mut orders = Vec::new();
-        for _ in 0..CONSUMERS {
+        for fetch in [Fetch::Pull, Fetch::Pop].into_iter().flat_map(|fetch| [fetch; CONSUMERS]) {
             let (order, ordered) = mpsc::unbounded_channel();
             orders.push(order);
-            let (stop, work) = (stop.clone(), consume(Arc::clone(world), ordered));
+            let (stop, work) = (stop.clone(), consume(Arc::clone(world), fetch, ordered));
             tasks.spawn(async move { stop.run_until_cancelled_owned(work).await.unwrap_or(()) });
         }
         for group in 0..world.groups {
@@ -56,15 +59,17 @@ impl Consumers {
         Self { orders }
     }
 
-    /// Has one of them replaced.
+    /// Has one member of each group replaced.
     pub fn replace(&self, number: usize, farewell: Farewell) {
-        let _ = self.orders[number % self.orders.len()].send(farewell);
+        for group in self.orders.chunks(CONSUMERS) {
+            let _ = group[number % CONSUMERS].send(farewell);
+        }
     }
 }
 
-async fn consume(world: Arc<World>, mut orders: mpsc::UnboundedReceiver<Farewell>) {
+async fn consume(world: Arc<World>, fetch: Fetch, mut orders: mpsc::UnboundedReceiver<Farewell>) {
     loop {
-        let Some(consumer) = build(&world).await else {
+        let Some(consumer) = build(&world, fetch).await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
@@ -74,10 +79,10 @@ async fn consume(world: Arc<World>, mut orders: mpsc::UnboundedReceiver<Farewell
                 order = orders.recv() => break order,
             };
             let Some(delivery) = delivery else { break None };
-            let message = delivery.message();
-            let group = delivery.broker().as_bytes().last().map_or(0, |letter| letter - b'a');
-            let offset = i64::try_from(message.queue_offset).unwrap();
-            world.history.saw(Id::of(delivery.body()), group, u8::try_from(message.queue_id).unwrap(), offset);
+            match fetch {
+                Fetch::Pop => world.history.popped(Id::of(delivery.body())),
+                _ => saw(&world, &delivery),
+            }
             delivery.ack();
         };
         if farewell == Some(Farewell::Close) {
@@ -86,8 +91,17 @@ async fn consume(world: Arc<World>, mut orders: mpsc::UnboundedReceiver<Farewell
     }
 }
 
-async fn build(world: &World) -> Option<Consumer> {
-    let builder = Consumer::builder().nameservers(&world.nameservers).group(GROUP).subscribe(TOPIC, "*");
+fn saw(world: &World, delivery: &Delivery) {
+    let message = delivery.message();
+    let group = delivery.broker().as_bytes().last().map_or(0, |letter| letter - b'a');
+    let offset = i64::try_from(message.queue_offset).unwrap();
+    world.history.saw(Id::of(delivery.body()), group, u8::try_from(message.queue_id).unwrap(), offset);
+}
+
+async fn build(world: &World, fetch: Fetch) -> Option<Consumer> {
+    let group = if fetch == Fetch::Pop { POPPERS } else { GROUP };
+    let builder = Consumer::builder().nameservers(&world.nameservers).group(group).subscribe(TOPIC, "*");
+    let builder = builder.fetch(fetch).invisible_time(INVISIBLE);
     let builder = builder.start_from(StartFrom::First).commit_every(Duration::from_millis(200));
     let builder = builder.rebalance_every(Duration::from_secs(1)).heartbeat(Duration::from_secs(1));
     let builder = builder.route_refresh(Duration::from_millis(500)).close_within(Duration::from_secs(1));

@@ -144,6 +144,8 @@ pub struct Records {
     pub sends: Vec<Send>,
     /// Deliveries, in their order.
     pub seen: Vec<Seen>,
+    /// What members of the group that pops were given; `None` when the body is none of ours.
+    pub popped: Vec<Option<Id>>,
     /// Commits and questions, in the order of their ends; only those that were answered.
     pub offsets: Vec<Offset>,
     /// Epochs that were noticed.
@@ -186,6 +188,11 @@ impl History {
         let mut records = self.records.lock();
         let at = self.now();
         records.seen.push(Seen { id, group, queue, offset, at });
+    }
+
+    /// Notes a delivery to the group that pops.
+    pub fn popped(&self, id: Option<Id>) {
+        self.records.lock().popped.push(id);
     }
 
     /// Notes a commit, or the answer to a question, that ends now.

@@ -231,7 +231,8 @@ impl Recovery<'_> {
         let probe = async || {
             cluster.world.history.read(|records| {
                 let seen: HashSet<Id> = records.seen.iter().filter_map(|seen| seen.id).collect();
-                records.acknowledged().all(|(send, ..)| seen.contains(&send.id))
+                let popped: HashSet<Id> = records.popped.iter().copied().flatten().collect();
+                records.acknowledged().all(|(send, ..)| seen.contains(&send.id) && popped.contains(&send.id))
             })
         };
         self.wait("consumers have everything acknowledged".to_owned(), probe).await;

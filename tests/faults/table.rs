@@ -23,7 +23,7 @@ impl Table {
     #[must_use]
     pub fn open() -> Self {
         println!(
-            "{:>5} {:>18} {:>7} {:>6} {:>12} {:>5} {:>9} {:>7} {:>10} {:>6} {:>7}  found",
+            "{:>5} {:>18} {:>7} {:>6} {:>12} {:>5} {:>9} {:>7} {:>10} {:>6} {:>6} {:>7}  found",
             "round",
             "seed",
             "members",
@@ -34,6 +34,7 @@ impl Table {
             "double",
             "duplicates",
             "again",
+            "popped",
             "gap ms"
         );
         Self::default()
@@ -43,7 +44,7 @@ impl Table {
     pub fn enter(&mut self, round: u64, report: &Report) {
         let (plan, verdict) = (&report.plan, &report.verdict);
         println!(
-            "{round:>5} {:>18} {:>7} {:>6} {:>12} {:>5} {:>9} {:>7} {:>10} {:>6} {:>7}  {}",
+            "{round:>5} {:>18} {:>7} {:>6} {:>12} {:>5} {:>9} {:>7} {:>10} {:>6} {:>6} {:>7}  {}",
             plan.seed,
             format!("{}x{}", plan.groups, plan.members),
             plan.faults.len(),
@@ -53,6 +54,7 @@ impl Table {
             verdict.double_masters,
             verdict.duplicates,
             verdict.redelivered,
+            verdict.repopped,
             report.gap.as_millis(),
             if report.is_breach() { "BREACH" } else { "well" }
         );

@@ -41,7 +41,8 @@ impl Round {
         let sends = (0..5).map(|sequence| send(sequence, master(sequence), sequence * 10, stored(sequence)));
         let seen = (0..5).map(|sequence| seen(sequence, sequence.cast_signed()));
         let epochs = vec![Epoch { number: 1, master: A }, Epoch { number: 2, master: B }];
-        let records = Records { sends: sends.collect(), seen: seen.collect(), epochs, ..Records::default() };
+        let popped = (0..5).map(|sequence| Some(LANE.id(sequence))).collect();
+        let records = Records { sends: sends.collect(), seen: seen.collect(), popped, epochs, ..Records::default() };
         let copy = |member| {
             let places = (0..5).map(|sequence| place(sequence, sequence.cast_signed())).collect();
             Copy { member, is_master: member == B, queues: vec![places] }
@@ -93,6 +94,17 @@ fn what_no_consumer_saw_is_lost() {
     let mut round = Round::well();
     round.records.seen.pop();
     round.comes_to(Verdict { lost: 1, ..Verdict::default() });
+}
+
+#[test]
+fn what_was_popped_by_nobody_is_lost_and_what_was_never_sent_is_a_phantom() {
+    let mut round = Round::well();
+    round.records.popped.push(Some(LANE.id(2)));
+    round.comes_to(Verdict { repopped: 1, ..Verdict::default() });
+    round.records.popped.retain(|id| *id != Some(LANE.id(2)));
+    round.comes_to(Verdict { lost: 1, ..Verdict::default() });
+    round.records.popped.extend([Some(LANE.id(2)), Some(LANE.id(77)), None]);
+    round.comes_to(Verdict { phantoms: 2, ..Verdict::default() });
 }
 
 #[test]
