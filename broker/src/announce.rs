@@ -41,10 +41,10 @@ enum AnnounceError {
 
 /// Starts one task a name server; they end, with word of leaving, when the broker stops.
 pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker) {
-    for address in &broker.config.nameservers {
+    for (number, address) in broker.config.nameservers.iter().enumerate() {
         let (broker, address) = (Arc::clone(broker), address.clone());
         tasks.spawn(async move {
-            let mut announcer = Announcer::new(&broker, &address);
+            let mut announcer = Announcer::new(&broker, number, &address);
             tokio::select! {
                 () = announcer.run() => {}
                 () = broker.stop.cancelled() => {}
@@ -56,6 +56,8 @@ pub fn start(broker: &Arc<Broker>, tasks: &TaskTracker) {
 
 struct Announcer<'b> {
     broker: &'b Broker,
+    /// Place in the list of name servers.
+    number: usize,
     address: &'b str,
     client: Client,
     /// The connection over which this broker is registered, and when it was last.
@@ -65,8 +67,9 @@ struct Announcer<'b> {
 }
 
 impl<'b> Announcer<'b> {
-    fn new(broker: &'b Broker, address: &'b str) -> Self {
-        Self { broker, address, client: Client::new(ClientOptions::default()), registered: None, failing: None }
+    fn new(broker: &'b Broker, number: usize, address: &'b str) -> Self {
+        let client = Client::new(ClientOptions::default());
+        Self { broker, number, address, client, registered: None, failing: None }
     }
 
     async fn run(&mut self) {
@@ -95,6 +98,9 @@ impl<'b> Announcer<'b> {
 
     fn report(&mut self, result: &Result<(), AnnounceError>) {
         let failing = result.is_err();
+        if failing {
+            self.broker.routed.told(self.number, None);
+        }
         if self.failing == Some(failing) {
             return;
         }
@@ -145,6 +151,7 @@ impl<'b> Announcer<'b> {
         let broker = self.broker;
         let networks = &broker.config.advertise_networks;
         let mut topics = broker.topics.snapshot();
+        let version = topics.data_version.counter;
         for topic in topics.topic_config_table.values_mut() {
             topic.perm &= broker.tuned.permission() | perm::INHERIT;
         }
@@ -171,6 +178,7 @@ impl<'b> Announcer<'b> {
         let told: RegisterBrokerResponse<'_> = answer.fields().unwrap_or_default();
         self.note_master(&told);
         self.registered = Some((link.peer().id(), Instant::now()));
+        broker.routed.told(self.number, Some(version));
         Ok(())
     }
 

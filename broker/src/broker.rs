@@ -27,6 +27,7 @@ use crate::replica::deletions::Deletions;
 use crate::replica::epochs::Epochs;
 use crate::replica::in_sync::InSync;
 use crate::replica::role::{MasterAddress, RoleState};
+use crate::routed::Routed;
 use crate::store::Store;
 use crate::timer::Timers;
 use crate::traffic::Traffic;
@@ -55,6 +56,8 @@ pub struct Broker {
     pub db: Arc<Db>,
     /// Topics.
     pub topics: Topics,
+    /// What name servers know of them.
+    pub routed: Routed,
     /// Groups.
     pub groups: Groups,
     /// Topics that groups may not read.

@@ -24,6 +24,7 @@ pub mod pop;
 pub mod refusal;
 pub mod replica;
 pub mod replica_state;
+pub mod routed;
 pub mod store;
 pub mod subscription;
 pub mod system_topics;

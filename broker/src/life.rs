@@ -43,6 +43,7 @@ use crate::replica::in_sync::InSync;
 use crate::replica::promote::{Mastership, promote};
 use crate::replica::role::{Restart, Role, RoleState};
 use crate::replica::{follow, judge, master};
+use crate::routed::Routed;
 use crate::store::options::{Flush, Options};
 use crate::store::{Store, identity};
 use crate::system_topics;
@@ -208,6 +209,7 @@ pub(crate) fn build(config: Config, sockets: &Sockets, store: Arc<Store>) -> Res
         store,
         db,
         topics,
+        routed: Routed::new(config.nameservers.len()),
         groups,
         forbidden,
         offsets,

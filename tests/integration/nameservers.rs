@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use orbitmq_common::protocol::body::topic::{TopicConfig, TopicConfigList};
+use orbitmq_common::protocol::code::{request, response};
 use orbitmq_tests::daemon::{Daemon, Place};
 use orbitmq_tests::producers::{Producers, ROUTE_REFRESH};
 use orbitmq_tests::session::{Outgoing, Session, properties};
@@ -45,6 +47,41 @@ async fn name_servers_die_and_return_under_load() {
     println!("all name servers killed and restarted: both brokers known to all after {back:?}");
     load.goes_on().await;
     load.finish(&cluster.brokers, QUEUES).await;
+}
+
+/// Whoever has made a topic can look for it at once, at each name server that lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_made_is_routed_when_the_answer_comes() {
+    let place = Place::new(TESTD);
+    let mut cluster = Cluster::start(&place).await;
+    let broker = Session::new(cluster.brokers[0].address());
+    // So many that it takes its time to tell of them.
+    let many = TopicConfigList {
+        topic_config_list: (0..1_000).map(|n| TopicConfig::new(format!("Other{n}"), 4, 6)).collect(),
+    };
+    let made = broker.call(request::UPDATE_AND_CREATE_TOPIC_LIST, |frame| frame.with_json(&many)).await.unwrap();
+    assert_eq!(made.code, response::SUCCESS, "{:?}", made.remark);
+    let knows = async |nameserver: &Daemon, topic: &str| {
+        let route = Session::new(nameserver.address()).route(topic).await.unwrap();
+        assert!(route.is_some_and(|route| !route.queue_datas.is_empty()), "{topic} has no route");
+    };
+    for round in 0..10 {
+        // The one that dies is waited for no longer than a client waits for an answer.
+        if round == 5 {
+            cluster.nameservers[2].kill();
+        }
+        let living = &cluster.nameservers[..if round < 5 { 3 } else { 2 }];
+        let (made, sent) = (format!("Made{round}"), format!("Sent{round}"));
+        broker.create_topic(&made, 2).await.unwrap();
+        for nameserver in living {
+            knows(nameserver, &made).await;
+        }
+        let message = Outgoing { body: "new".into(), properties: properties("k", 0) };
+        broker.send(&sent, 0, &[message]).await.unwrap();
+        for nameserver in living {
+            knows(nameserver, &sent).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -62,12 +62,16 @@ fn stored(broker: &Arc<Broker>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
         broker.store.nudge();
         return Outcome::Answer(answer);
     }
-    let (broker, end) = (Arc::clone(broker), stored.end);
+    let (broker, end, is_new) = (Arc::clone(broker), stored.end, stored.is_new);
     Outcome::later(async move {
         match broker.acknowledge(end).await {
-            Ok(()) => answer,
-            Err(shortfall) => shortfall.mark(answer),
+            Ok(()) => {}
+            Err(shortfall) => return shortfall.mark(answer),
         }
+        if is_new {
+            broker.routed.caught_up(&broker.topics).await;
+        }
+        answer
     })
 }
 
@@ -86,6 +90,8 @@ struct Stored {
     wait: bool,
     /// Whether some of it had been stored before.
     again: bool,
+    /// Whether its topic was made for it.
+    is_new: bool,
 }
 
 impl Stored {
@@ -99,6 +105,7 @@ impl Stored {
             end: sent.place.end(),
             wait: !wishes.no_wait,
             again: sent.again,
+            is_new: false,
         }
     }
 }
@@ -110,12 +117,13 @@ fn store(broker: &Broker, peer: &Peer, frame: &Frame) -> Result<Stored, Refusal>
     if frame.body.is_empty() {
         return Err(Refusal::new(response::MESSAGE_ILLEGAL, "the message has no body: send at least one byte"));
     }
-    let topic = find_topic(broker, &header)?;
-    if header.batch == Some(true) || frame.code == request::SEND_BATCH_MESSAGE {
-        store_batch(broker, peer, frame, &header, &topic)
+    let (topic, is_new) = find_topic(broker, &header)?;
+    let stored = if header.batch == Some(true) || frame.code == request::SEND_BATCH_MESSAGE {
+        store_batch(broker, peer, frame, &header, &topic)?
     } else {
-        store_single(broker, peer, frame, &header, &topic)
-    }
+        store_single(broker, peer, frame, &header, &topic)?
+    };
+    Ok(Stored { is_new, ..stored })
 }
 
 fn decode(frame: &Frame) -> Result<SendRequest<'_>, Refusal> {
@@ -149,19 +157,19 @@ pub fn check_message(broker: &Broker, header: &SendRequest<'_>, frame: &Frame) -
     Ok(())
 }
 
-/// The topic, created if it is new and that is allowed.
-fn find_topic(broker: &Broker, header: &SendRequest<'_>) -> Result<Arc<TopicConfig>, Refusal> {
+/// The topic, created if it is new and that is allowed; and whether it was.
+fn find_topic(broker: &Broker, header: &SendRequest<'_>) -> Result<(Arc<TopicConfig>, bool), Refusal> {
     let topic = header.topic.as_ref();
-    let config = match broker.topics.get(topic) {
-        Some(config) => config,
-        None => create_topic(broker, header)?,
+    let (config, is_new) = match broker.topics.get(topic) {
+        Some(config) => (config, false),
+        None => (create_topic(broker, header)?, true),
     };
     closed::topic(&config, Access::Write)?;
     let queues = config.write_queue_nums.max(config.read_queue_nums);
     if header.queue_id >= queues {
         return Err(Refusal::invalid(no_queue(&config, header.queue_id, queues, "to write")));
     }
-    Ok(config)
+    Ok((config, is_new))
 }
 
 fn create_topic(broker: &Broker, header: &SendRequest<'_>) -> Result<Arc<TopicConfig>, Refusal> {
@@ -313,7 +321,7 @@ fn store_batch(
     let (queue, offset) = sent.first().map_or((place.queue, 0), |first| (first.place.queue, offset_of(&first.place)));
     let end = sent.iter().map(|sent| sent.place.end()).max().unwrap_or(0);
     let again = sent.iter().any(|sent| sent.again);
-    Ok(Stored { ids, unique_key, recall_handle: None, queue, offset, end, wait, again })
+    Ok(Stored { ids, unique_key, recall_handle: None, queue, offset, end, wait, again, is_new: false })
 }
 
 fn offset_of(place: &First) -> i64 {

@@ -49,7 +49,7 @@ fn check(config: &TopicConfig) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// UPDATE_AND_CREATE_TOPIC (17). Answers once the topic survives a power cut.
+/// UPDATE_AND_CREATE_TOPIC (17). Answers once the topic survives a power cut and name servers know it.
 pub fn create(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let header: CreateTopicRequest<'_> = frame.fields()?;
     let mut config = TopicConfig::new(header.topic.as_ref(), header.read_queue_nums, header.perm);
@@ -122,7 +122,14 @@ fn put(broker: &Arc<Broker>, configs: Vec<TopicConfig>, frame: &Frame) -> Outcom
         broker.topics.put(config);
     }
     broker.duplicates.heed(&broker.topics);
-    synced(broker, frame)
+    let (broker, answer) = (Arc::clone(broker), frame.answer(response::SUCCESS));
+    Outcome::later(async move {
+        match settle::synced(&broker).await {
+            Ok(()) => broker.routed.caught_up(&broker.topics).await,
+            Err(error) => return Refusal::from(error).answer(&answer),
+        }
+        answer
+    })
 }
 
 /// An answer that waits until metadata is on the disk.
