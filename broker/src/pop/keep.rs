@@ -165,7 +165,7 @@ impl Pop {
                 offsets.iter().for_each(|offset| shelf.open.close(*key, *offset));
                 continue;
             };
-            let checkpoint = self.checkpoint(&lane, *key, (*invisible).max(0), offsets);
+            let checkpoint = self.checkpoint(&lane, *key, i64::from(*invisible), offsets);
             let appended = self.notebook().checkpoint(queue, &checkpoint)?;
             shelf.open.insert(*key, *invisible, offsets, appended.queue_offset);
             shelf.noted(appended.queue_offset);

@@ -167,9 +167,9 @@ impl Pop {
         })
     }
 
-    /// The clock was set: what was popped at a time and is due at another ends so much later, in ms, as `moves` says.
-    pub fn clock_moved(&self, moves: impl Fn(i64, i64) -> i64) {
-        self.shelves().iter().for_each(|shelf| shelf.lock().open.clock_moved(&moves));
+    /// The clock was set; see [`OpenPops::clock_moved`].
+    pub fn clock_moved(&self, reached: i64, moves: impl Fn(i64, i64) -> i64) {
+        self.shelves().iter().for_each(|shelf| shelf.lock().open.clock_moved(reached, &moves));
     }
 
     /// Messages are acknowledged; returns what to write and to wait for. `due`: when their receipts end, ms since the epoch.

@@ -65,6 +65,8 @@ pub struct OpenPops {
     receipts: u64,
     /// Times of pops, from and to, that ended before their receipts say so, because the clock was set back.
     shortened: Option<(i64, i64)>,
+    /// What the clock showed at most before that; what was due by then may be over.
+    reached: i64,
 }
 
 impl Default for OpenPops {
@@ -79,6 +81,7 @@ impl Default for OpenPops {
             gaps: HashMap::new(),
             receipts: 0,
             shortened: None,
+            reached: i64::MIN,
         }
     }
 }
@@ -88,7 +91,7 @@ fn key_of(slot: &Slot) -> Key {
 }
 
 fn due_at(slot: &Slot) -> i64 {
-    slot.pop_time.saturating_add(slot.invisible)
+    slot.pop_time.saturating_add(i64::from(slot.invisible)).saturating_add(i64::from(slot.moved) * 1_000)
 }
 
 fn bucket(due: i64) -> i64 {
@@ -112,11 +115,13 @@ impl OpenPops {
     }
 
     /// Notes a checkpoint; one of the same key is replaced: its messages are the open ones. Offsets ascend, `invisible` is in ms.
-    pub fn insert(&mut self, key: Key, invisible: i64, offsets: &[i64], note: u64) {
+    pub fn insert(&mut self, key: Key, invisible: u32, offsets: &[i64], note: u64) {
         if offsets.is_empty() {
             return;
         }
-        if let Some(number) = self.find(key) {
+        let before = self.find(key);
+        let moved = before.and_then(|number| self.slots.get(number)).map_or(0, |slot| slot.moved);
+        if let Some(number) = before {
             self.drop_slot(number);
         }
         let distances: Vec<u32> =
@@ -133,6 +138,7 @@ impl OpenPops {
             mask,
             note,
             invisible,
+            moved,
             lane: key.lane,
             before: NONE,
             after: NONE,
@@ -191,7 +197,7 @@ impl OpenPops {
     /// A message is acknowledged. `due`: when its receipt ends, ms since the epoch.
     pub fn ack(&mut self, key: Key, offset: i64, due: i64, now: i64) -> Acked {
         // Before it is due nothing is given back: what is not open was acknowledged.
-        let is_before = now < due && !self.may_be_shortened(key.pop_time);
+        let is_before = now.max(self.reached) < due && !self.may_be_shortened(key.pop_time);
         let otherwise = if is_before { Acked::Before } else { Acked::Unknown };
         let Some(number) = self.find(key) else { return otherwise };
         let Some(slot) = self.slots.get(number).copied() else { return otherwise };
@@ -278,19 +284,25 @@ impl OpenPops {
         }
         if let Some(slot) = self.slots.get_mut(number) {
             slot.reviving = false;
-            let later = again.saturating_sub(due_at(slot));
-            self.put_off(number, later);
+            let later = again.saturating_sub(due_at(slot)).max(0);
+            let invisible = slot.invisible.saturating_add(u32::try_from(later).unwrap_or(u32::MAX));
+            self.put_off(number, |slot| slot.invisible = invisible);
         }
         self.drop_if_done(number);
     }
 
-    /// The clock was set: what was popped at a time and is due at another is due so much later, in ms, as `moves` says.
-    pub fn clock_moved(&mut self, moves: impl Fn(i64, i64) -> i64) {
+    /// The clock, which had `reached` a time, was set: what was popped at a time and is due at another is due so much later, in ms, as
+    /// `moves` says.
+    pub fn clock_moved(&mut self, reached: i64, moves: impl Fn(i64, i64) -> i64) {
+        self.reached = self.reached.max(reached);
         let mut number = self.first;
         while let Some(slot) = self.slots.get(number).copied() {
             let later = moves(slot.pop_time, due_at(&slot));
             if later != 0 {
-                self.put_off(number, later);
+                // Full seconds, never earlier than it should be.
+                let seconds =
+                    i32::try_from(later.div_euclid(1_000) + i64::from(later % 1_000 != 0)).unwrap_or(i32::MIN);
+                self.put_off(number, |slot| slot.moved = slot.moved.saturating_add(seconds));
             }
             if later < 0 {
                 let (from, to) = self.shortened.unwrap_or((slot.pop_time, slot.pop_time));
@@ -305,10 +317,10 @@ impl OpenPops {
         self.shortened.is_some_and(|(from, to)| (from..=to).contains(&pop_time))
     }
 
-    fn put_off(&mut self, number: u32, later: i64) {
+    fn put_off(&mut self, number: u32, change: impl FnOnce(&mut Slot)) {
         let Some(slot) = self.slots.get_mut(number) else { return };
         let before = bucket(due_at(slot));
-        slot.invisible = slot.invisible.saturating_add(later);
+        change(slot);
         let after = bucket(due_at(slot));
         self.unschedule(number, before);
         self.schedule(number, after);
@@ -326,7 +338,7 @@ impl OpenPops {
     }
 
     /// Up to `max` checkpoints with the oldest notes, with invisible time and open messages: to be noted again at the end.
-    pub fn old(&self, max: usize) -> Vec<(Key, i64, Vec<i64>)> {
+    pub fn old(&self, max: usize) -> Vec<(Key, u32, Vec<i64>)> {
         let mut found = Vec::new();
         let mut number = self.first;
         while let Some(slot) = self.slots.get(number)
@@ -395,7 +407,7 @@ impl OpenPops {
         self.slots.remove(number);
         // What a burst has left behind is given back.
         if self.slots.in_use() == 0 {
-            *self = Self { shortened: self.shortened, ..Self::default() };
+            *self = Self { shortened: self.shortened, reached: self.reached, ..Self::default() };
         }
     }
 }

@@ -101,7 +101,8 @@ impl Pop {
                 let Ok(queue) = u32::try_from(checkpoint.queue) else { return };
                 let lane = self.lanes.of(&checkpoint.topic, &checkpoint.group, queue);
                 let key = Key { lane: lane.id, start: checkpoint.start, pop_time: checkpoint.pop_time };
-                shelf.open.insert(key, checkpoint.invisible.max(0), &checkpoint.offsets(), offset);
+                let invisible = u32::try_from(checkpoint.invisible.max(0)).unwrap_or(u32::MAX);
+                shelf.open.insert(key, invisible, &checkpoint.offsets(), offset);
             }
         }
     }

@@ -35,7 +35,7 @@ const AGAIN: i64 = 500;
 pub async fn run(broker: &Arc<Broker>) {
     let began = now_ms();
     let mut clock = Watch::new(began, Instant::now());
-    clock_moved(broker, not_later_than(began));
+    clock_moved(broker, began, not_later_than(began));
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -45,7 +45,7 @@ pub async fn run(broker: &Arc<Broker>) {
         }
         if let Some(jump) = clock.look(now_ms(), Instant::now()) {
             tracing::warn!(ms = jump.by, "the clock was set; what is popped ends as much later");
-            clock_moved(broker, |pop_time, due| jump.moves(pop_time, due));
+            clock_moved(broker, jump.otherwise, |pop_time, due| jump.moves(pop_time, due));
         }
         for queue in 0..broker.pop.shelves().len() {
             while revive(broker, queue, began, now_ms()) > 0 && !broker.stop.is_cancelled() {
@@ -55,8 +55,8 @@ pub async fn run(broker: &Arc<Broker>) {
     }
 }
 
-fn clock_moved(broker: &Broker, moves: impl Fn(i64, i64) -> i64) {
-    broker.pop.clock_moved(&moves);
+fn clock_moved(broker: &Broker, reached: i64, moves: impl Fn(i64, i64) -> i64) {
+    broker.pop.clock_moved(reached, &moves);
     broker.orders.clock_moved(&moves);
 }
 

@@ -15,8 +15,10 @@ pub struct Slot {
     pub mask: u64,
     /// Offset of its note in the revive queue.
     pub note: u64,
-    /// Time after `pop_time` at which it is due, ms; below 0 when the clock was set back meanwhile.
-    pub invisible: i64,
+    /// Time after `pop_time` at which it is due, ms.
+    pub invisible: u32,
+    /// By how much the clock was set since then, s.
+    pub moved: i32,
     /// The group's lane through the queue.
     pub lane: u32,
     /// Neighbours in the order of notes.
@@ -39,6 +41,7 @@ const EMPTY: Slot = Slot {
     mask: 0,
     note: 0,
     invisible: 0,
+    moved: 0,
     lane: 0,
     before: NONE,
     after: NONE,

@@ -211,7 +211,7 @@ impl Pop {
         let checkpoint = self.checkpoint(lane, key, invisible, offsets);
         let mut shelf = shelf.lock();
         let appended = self.notebook().checkpoint(lane.revive_queue, &checkpoint)?;
-        shelf.open.insert(key, invisible, offsets, appended.queue_offset);
+        shelf.open.insert(key, u32::try_from(invisible).unwrap_or(u32::MAX), offsets, appended.queue_offset);
         shelf.noted(appended.queue_offset);
         state.noted = appended.end;
         Ok(())
@@ -273,7 +273,8 @@ impl Pop {
         // In this order: after a crash in between the message comes once more rather than never.
         let checkpoint = self.checkpoint(&lane, new, invisible, &[offset]);
         let appended = self.notebook().checkpoint(handle.revive_queue, &checkpoint)?;
-        shelf.open.insert(new, invisible, &[offset], appended.queue_offset);
+        let short = u32::try_from(invisible).unwrap_or(u32::MAX);
+        shelf.open.insert(new, short, &[offset], appended.queue_offset);
         shelf.noted(appended.queue_offset);
         let end = self.note_acks(handle.revive_queue, old, &[offset], &mut shelf)?;
         shelf.open.close(old, offset);

@@ -58,7 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..30_usize, 0..90_000_i64, answered)
             .prop_map(|(nth, invisible, answered)| Step::Change { nth, invisible, answered }),
         4 => (1..40_000_i64).prop_map(|ms| Step::Wait { ms }),
-        1 => (-60_000..60_000_i64).prop_map(|by| Step::Clock { by }),
+        1 => (-60..=60_i64).prop_map(|seconds| Step::Clock { by: seconds * 1_000 }),
         4 => prop::bool::weighted(0.8).prop_map(|settled| Step::Revive { settled }),
         2 => Just(Step::Keep),
         1 => Just(Step::NoteAgain),
@@ -294,9 +294,11 @@ impl Run {
 
     /// The end of the process. `forget_offsets`: what was stored of metadata since the last progress is lost as well.
     async fn crash(&mut self, forget_offsets: bool) {
-        // A copy without its note that was due by the clock before is not looked for by one that says otherwise.
+        // What was over by the clock before is not known to a process that starts with another one: neither a copy without its note, nor
+        // that a receipt was over.
         if self.was_set_back {
             self.settle().await;
+            self.held.retain(|_, held| held.due() > self.now);
         }
         self.broker.store.abandon();
         self.broker.db.close();
@@ -312,13 +314,13 @@ impl Run {
         }
         self.broker.pop.rebuild(&self.broker.offsets);
         self.began = self.now;
-        self.clock_moved(clock::not_later_than(self.now));
+        self.clock_moved(self.now, clock::not_later_than(self.now));
         // What the process before knew of the clock is forgotten; what was over by it may have been given back.
         self.held.values_mut().for_each(|held| held.moved = held.moved.min(0).min(self.now - held.pop_time));
     }
 
-    fn clock_moved(&mut self, moves: impl Fn(i64, i64) -> i64) {
-        self.broker.pop.clock_moved(&moves);
+    fn clock_moved(&mut self, reached: i64, moves: impl Fn(i64, i64) -> i64) {
+        self.broker.pop.clock_moved(reached, &moves);
         self.held.values_mut().for_each(|held| held.moved += moves(held.pop_time, held.due()));
     }
 
@@ -351,7 +353,11 @@ impl Run {
                 self.now += by;
                 self.was_set_back |= by < 0;
                 let jump = clock::Jump { by, otherwise, now: self.now };
-                self.clock_moved(|pop_time, due| jump.moves(pop_time, due));
+                // What is over stays so.
+                let over = self.held.extract_if(.., |_, held| held.due() <= otherwise);
+                let over: Vec<_> = over.map(|(id, held)| (id, Held { moved: held.moved + by, ..held })).collect();
+                self.clock_moved(otherwise, |pop_time, due| jump.moves(pop_time, due));
+                self.held.extend(over);
             }
             Step::Revive { settled } => {
                 self.revive();
