@@ -9,23 +9,23 @@ use orbitmq_common::protocol::header::examine::SettingsResponse;
 
 use crate::broker::Broker;
 use crate::config::replication::Acknowledge;
-use crate::handler::admin::topic::synced;
+use crate::handler::admin::topic::routed;
 use crate::refusal::Refusal;
 use crate::store::options::Flush;
 use crate::tuned;
 
-/// UPDATE_BROKER_CONFIG (25): properties text; all of it or nothing. Answers once it survives a power cut.
+/// UPDATE_BROKER_CONFIG (25): properties text; all of it or nothing. Answers once it survives a power cut and name servers know of it.
 pub fn update(broker: &Arc<Broker>, frame: &Frame) -> Result<Outcome, Refusal> {
     let text = std::str::from_utf8(&frame.body).map_err(|_| Refusal::invalid("the body is not UTF-8 text"))?;
     let changes = tuned::parse(text)?;
-    let routed = || (broker.tuned.permission(), broker.tuned.auto_create_topics());
-    let before = routed();
+    let told = || (broker.tuned.permission(), broker.tuned.auto_create_topics());
+    let before = told();
     broker.tuned.apply(&changes);
-    if routed() != before {
+    if told() != before {
         // Name servers are told at once.
         broker.topics.touch();
     }
-    Ok(synced(broker, frame))
+    Ok(routed(broker, frame))
 }
 
 /// GET_BROKER_CONFIG (26): properties text under RocketMQ's names.

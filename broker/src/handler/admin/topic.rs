@@ -122,12 +122,17 @@ fn put(broker: &Arc<Broker>, configs: Vec<TopicConfig>, frame: &Frame) -> Outcom
         broker.topics.put(config);
     }
     broker.duplicates.heed(&broker.topics);
+    routed(broker, frame)
+}
+
+/// An answer that waits until metadata is on the disk and name servers know of it.
+pub(super) fn routed(broker: &Arc<Broker>, frame: &Frame) -> Outcome {
     let (broker, answer) = (Arc::clone(broker), frame.answer(response::SUCCESS));
     Outcome::later(async move {
-        match settle::synced(&broker).await {
-            Ok(()) => broker.routed.caught_up(&broker.topics).await,
-            Err(error) => return Refusal::from(error).answer(&answer),
+        if let Err(error) = settle::synced(&broker).await {
+            return Refusal::from(error).answer(&answer);
         }
+        broker.routed.caught_up(&broker.topics).await;
         answer
     })
 }
