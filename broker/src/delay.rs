@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::entry;
 use orbitmq_common::message::property::{self, Properties, PropertyError};
 use orbitmq_common::message::record::RecordView;
@@ -15,7 +16,6 @@ use orbitmq_common::name;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
-use crate::meta::topics::now_ms;
 use crate::store::read::{ReadLimit, ReadStatus};
 use crate::store::search::KeySearch;
 

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::id::UniqueIds;
 use orbitmq_common::net::connection::ConnectionOptions;
 use orbitmq_common::net::server;
@@ -33,7 +34,7 @@ use crate::meta::marks::Marks;
 use crate::meta::offsets::Offsets;
 use crate::meta::orders::Orders;
 use crate::meta::request_modes::RequestModes;
-use crate::meta::topics::{Topics, now_ms};
+use crate::meta::topics::Topics;
 use crate::node::StartError;
 use crate::pop::{Pop, revive};
 use crate::replica::controller::{self, Controller};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::net::peer::Peer;
 use orbitmq_common::protocol::body::examine::ProducerInfo;
 use orbitmq_common::protocol::body::heartbeat::{
@@ -21,7 +22,6 @@ use crate::conflict::{Conflict, News, Wants};
 use crate::filters::Filters;
 use crate::members::member::Member;
 use crate::meta::removed::Removed;
-use crate::meta::topics::now_ms;
 use crate::subscription::Subscription;
 
 pub mod member;

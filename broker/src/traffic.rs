@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::name;
 use parking_lot::{Mutex, RwLock};
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
-use crate::meta::topics::now_ms;
 use crate::store::traffic::{self as stored, Counted};
 use crate::traffic::sample::{Day, Figure, Sampled, Totals};
 use crate::traffic::window::{Over, Windows};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::plain;
 use orbitmq_common::protocol::body::route::MASTER_ID;
 use serde::Serialize;
@@ -9,7 +10,6 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::report::{Report, Table};
 use crate::session::Session;
-use crate::time;
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -81,7 +81,7 @@ async fn row(cluster: String, broker: String, id: i64, address: String, session:
         state,
         flush: settings.get("flushDiskType").cloned(),
         version: figures.get("brokerVersionDesc").cloned(),
-        up_ms: started.map(|ms| time::now_ms().saturating_sub(ms)),
+        up_ms: started.map(|ms| now_ms().saturating_sub(ms)),
         stored_messages: figures.get("putMessageTimesTotal").and_then(|text| text.parse().ok()),
         disk_used: figures.get("commitLogDiskRatio").and_then(|text| text.parse().ok()),
     }

@@ -1,18 +1,13 @@
 //! Points in time as people write them, in UTC, and lengths of time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::config::Value;
 use orbitmq_common::plain::civil;
 
 const DAY: i64 = 86_400;
 const EXPECTED: &str = "expected a time such as 2026-11-21T12:30:00Z, a length such as 10m (ago), or ms since 1970";
-
-/// Milliseconds since 1970 of now.
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
 
 /// Reads a time as ms since 1970: `2026-11-21T12:30:00Z` and shorter, `10m` (ago), or the number itself.
 ///

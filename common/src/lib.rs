@@ -1,6 +1,7 @@
 //! The ground every part of OrbitMQ stands on: names, messages, protocol, sockets, routes.
 #![deny(missing_docs)]
 
+pub mod clock;
 pub mod config;
 pub mod filter;
 pub mod message;

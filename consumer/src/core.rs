@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::net::client::Link;
 use orbitmq_common::net::peer::CallError;
 use orbitmq_common::protocol::body::route::MASTER_ID;
@@ -259,11 +260,6 @@ impl Core {
             }
         }
     }
-}
-
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A pause after the n-th failure in a row: doubled from 50 ms up to half a second, with jitter.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::id::parse_offset_id;
 use orbitmq_common::message::message::{MessageError, StoredMessage, decode_all};
 use orbitmq_common::message::property;
@@ -18,7 +19,7 @@ use orbitmq_common::protocol::header::pull::{PullRequest, PullResponse};
 use orbitmq_common::route::table::Broker;
 use tokio::time::Instant;
 
-use crate::core::{Core, now_ms, pause_after};
+use crate::core::{Core, pause_after};
 use crate::deliver::is_retry;
 use crate::error::ConsumeError;
 use crate::modes::Subscription;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::message::StoredMessage;
 use orbitmq_common::protocol::body::running::ProcessQueueInfo;
 use orbitmq_common::route::table::Queue;
@@ -13,7 +14,6 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::now_ms;
 use crate::figures::TopicFigures;
 use crate::offsets::Window;
 

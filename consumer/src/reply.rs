@@ -1,13 +1,13 @@
 //! Replies to requests: hands a message's sender, which waits for it, what it asked for.
 
 use bytes::Bytes;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::property::{self, Properties};
 use orbitmq_common::message::{compress, sysflag};
 use orbitmq_common::name;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::header::send::SendRequestV2;
 
-use crate::core::now_ms;
 use crate::deliver::Delivery;
 
 /// Larger bodies are compressed.

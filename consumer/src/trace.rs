@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::message::StoredMessage;
 use orbitmq_common::message::property;
 use orbitmq_common::message::trace::Trace;
 
-use crate::core::{Core, now_ms};
+use crate::core::Core;
 use crate::source::Source;
 
 /// A delivery whose beginning was traced: ties its end to it.

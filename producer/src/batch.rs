@@ -1,11 +1,12 @@
 //! Batches: messages of one topic, cut into parts that one request can carry.
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::batch::{self, BatchEntry};
 use orbitmq_common::message::message::Message;
 
 use crate::config::Config;
 use crate::error::SendError;
-use crate::producer::{check_topic, now_ms, properties_of};
+use crate::producer::{check_topic, properties_of};
 use crate::send::Parcel;
 
 /// What a message of a batch takes beside body and properties.

@@ -1,9 +1,10 @@
 //! The producer: what users hold, and what its sends share.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::id::UniqueIds;
 use orbitmq_common::message::message::Message;
 use orbitmq_common::message::record::SHORT_MAX;
@@ -360,9 +361,4 @@ fn packed_body(body: &Bytes, compress_over: Option<usize>) -> Result<(Bytes, u32
     }
     let packed = compress::compress_zlib(body).map_err(|error| SendError::Message(error.to_string()))?;
     Ok((packed, sysflag::COMPRESSED | sysflag::COMPRESSION_ZLIB))
-}
-
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

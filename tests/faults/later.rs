@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::property::{self, Properties};
 use orbitmq_producer::{Decision, Message, Producer, StoredMessage, TransactionProducer};
 use parking_lot::Mutex;
@@ -23,7 +24,7 @@ const DECIDED: &str = "decided";
 const PACE: Duration = Duration::from_millis(25);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How far ahead the timed ones are, milliseconds.
-const AHEAD: std::ops::Range<u64> = 200..4_000;
+const AHEAD: std::ops::Range<i64> = 200..4_000;
 /// Senders in transactions.
 const DECIDERS: usize = 2;
 /// Longest time of a half message's way, retries included.
@@ -142,7 +143,7 @@ async fn send_timed(world: Arc<World>, group: u8, stop: CancellationToken) {
         let Some(master) = world.master(group) else { continue };
         let body = format!("{TIMED}-{group}-{number}");
         world.later.due.lock().insert(body.clone(), Due::Perhaps);
-        if send_one(&sessions[&master], &body, fastrand::u64(AHEAD)).await {
+        if send_one(&sessions[&master], &body, fastrand::i64(AHEAD)).await {
             world.later.due.lock().insert(body, Due::Once);
         } else {
             world.complain();
@@ -151,11 +152,7 @@ async fn send_timed(world: Arc<World>, group: u8, stop: CancellationToken) {
     }
 }
 
-fn now_ms() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
-}
-
-async fn send_one(session: &Session, body: &str, ahead: u64) -> bool {
+async fn send_one(session: &Session, body: &str, ahead: i64) -> bool {
     let mut properties = Properties::new();
     properties.push(property::UNIQ_KEY, body).unwrap();
     // By our clock: a broker's may be wrong for a while.

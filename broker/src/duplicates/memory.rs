@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::protocol::body::dedup::Dedup;
 use parking_lot::Mutex;
 
 use crate::duplicates::window::{First, Print, Window};
-use crate::meta::topics::now_ms;
 use crate::store::tail::Appended;
 
 /// What the topic remembers has yet to be read from the log.

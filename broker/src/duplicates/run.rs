@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::protocol::body::dedup::Dedup;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::duplicates::read;
-use crate::meta::topics::now_ms;
 
 /// Time between two looks for what is too old in topics that nobody sends to.
 const EXPIRE: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::receipt::{ORDERED, Origin, Receipt};
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::body::pop::{BatchAck, BatchAckBody};
@@ -14,7 +15,6 @@ use crate::broker::Broker;
 use crate::causes::absent::no_queue;
 use crate::handler::popping;
 use crate::meta::orders::Acked;
-use crate::meta::topics::now_ms;
 use crate::pop::take::over;
 use crate::pop::{Handle, Pending};
 use crate::refusal::Refusal;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::receipt::{ORDERED, Receipt};
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::code::response;
@@ -10,7 +11,6 @@ use orbitmq_common::protocol::header::pop::{InvisibleRequest, InvisibleResponse}
 
 use crate::broker::Broker;
 use crate::handler::{ack, popping};
-use crate::meta::topics::now_ms;
 use crate::pop::Handle;
 use crate::pop::take::{LONGEST, over};
 use crate::refusal::Refusal;

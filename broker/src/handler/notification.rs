@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
@@ -13,7 +14,6 @@ use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::handler::popping::{self, Ground, MAX_HOLD, Watch};
-use crate::meta::topics::now_ms;
 use crate::pop::hall::notified;
 use crate::refusal::Refusal;
 

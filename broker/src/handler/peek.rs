@@ -1,12 +1,12 @@
 //! PEEK_MESSAGE (200052): shows what a pop would give; nothing changes by it.
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::Frame;
 use orbitmq_common::protocol::header::pop::{PeekRequest, PopResponse};
 
 use crate::broker::Broker;
 use crate::handler::popping;
-use crate::meta::topics::now_ms;
 use crate::refusal::Refusal;
 use crate::store::read::ReadLimit;
 

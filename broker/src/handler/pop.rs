@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::receipt::{ORDERED, Origin, PopInfo, Receipt};
 use orbitmq_common::message::record::{NewRecord, RecordView, seal};
 use orbitmq_common::message::{entry, property};
@@ -15,7 +16,6 @@ use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::handler::popping::{self, Ground, MAX_HOLD, Source, Watch};
-use crate::meta::topics::now_ms;
 use crate::pop::hall::{ALL, PER_HALL};
 use crate::pop::take::{LONGEST, Ordered, Taken, Want};
 use crate::refusal::Refusal;

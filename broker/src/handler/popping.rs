@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::select_all;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::name;
 use orbitmq_common::protocol::code::response;
 use tokio::time::Instant;
@@ -160,7 +161,7 @@ pub async fn news(broker: &Broker, hall: &Hall, watch: Watch, end: Instant) -> b
             select_all(arrivals).await;
         }
     };
-    let free = watch.free_at.map(|at| u64::try_from(at - crate::meta::topics::now_ms()).unwrap_or(0));
+    let free = watch.free_at.map(|at| u64::try_from(at - now_ms()).unwrap_or(0));
     let look = free.map_or(LOOK, |ms| LOOK.min(Duration::from_millis(ms)));
     tokio::select! {
         () = arrival => true,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::recall::RecallHandle;
 use orbitmq_common::message::record::NewRecord;
 use orbitmq_common::name;
@@ -14,7 +15,6 @@ use orbitmq_common::protocol::header::send::{RecallRequest, RecallResponse};
 
 use crate::broker::Broker;
 use crate::handler::send::{REGION, canonical};
-use crate::meta::topics::now_ms;
 use crate::refusal::Refusal;
 use crate::timer::{identity, recall};
 

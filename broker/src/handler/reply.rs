@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::property::{self, Properties};
 use orbitmq_common::net::connection::Outcome;
 use orbitmq_common::net::peer::Peer;
@@ -15,7 +16,6 @@ use orbitmq_common::protocol::header::send::{PushReplyRequest, SendRequest, Send
 use crate::broker::Broker;
 use crate::handler::send;
 use crate::refusal::Refusal;
-use crate::store::tail::now_ms;
 
 /// How long the waiting client may take to confirm.
 const DEADLINE: Duration = Duration::from_secs(10);

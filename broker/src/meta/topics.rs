@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashMap;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::name;
 use orbitmq_common::plain;
 use orbitmq_common::protocol::body::route::perm;
@@ -16,11 +16,6 @@ use crate::meta::db::{Db, DbError};
 use crate::meta::kept::Kept;
 use crate::meta::removed::Removed;
 use crate::meta::tree::Tree;
-
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
 
 /// Counts changes of a table; its value is the version that others compare.
 #[derive(Debug)]

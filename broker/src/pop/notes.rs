@@ -7,11 +7,11 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::property;
 use orbitmq_common::message::record::{NewRecord, RecordView};
 use serde::{Deserialize, Serialize};
 
-use crate::meta::topics::now_ms;
 use crate::store::Store;
 use crate::store::error::AppendError;
 use crate::store::tail::Appended;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::dead::{self, Origin};
 use orbitmq_common::message::record::{NewRecord, RecordView};
 use orbitmq_common::message::{id, property};
@@ -15,7 +16,6 @@ use orbitmq_common::protocol::body::route::perm;
 use orbitmq_common::protocol::body::topic::TopicConfig;
 
 use crate::broker::Broker;
-use crate::meta::topics::now_ms;
 use crate::pop::clock::{Watch, not_later_than};
 use crate::pop::lanes::Lane;
 use crate::pop::open::Due;

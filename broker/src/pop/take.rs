@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::entry;
 use orbitmq_common::message::receipt::PopInfo;
 use orbitmq_common::protocol::code::response;
 
 use crate::meta::offsets::Offsets;
 use crate::meta::orders::{Acked, Orders};
-use crate::meta::topics::now_ms;
 use crate::pop::lanes::{Lane, State};
 use crate::pop::notes::Checkpoint;
 use crate::pop::open::Key;

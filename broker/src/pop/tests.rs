@@ -12,6 +12,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::entry;
 use orbitmq_common::message::record::NewRecord;
 use orbitmq_common::name;
@@ -23,7 +24,6 @@ use super::*;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::life::{self, Sockets};
-use crate::meta::topics::now_ms;
 use crate::pop::take::Want;
 use crate::store::options::IndexSize;
 use crate::store::read::ReadLimit;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::entry::{Entry, next_entry};
 
 use crate::store::held::Wanted;
@@ -9,7 +10,6 @@ use crate::store::queue_files;
 use crate::store::segment::Segment;
 use crate::store::shared::Shared;
 use crate::store::stats::Counters;
-use crate::store::tail::now_ms;
 
 /// Deletes segments that retention gives up; tells how many.
 pub fn expire(shared: &Shared) -> io::Result<usize> {

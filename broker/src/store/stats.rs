@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
+
 use crate::store::error::AppendError;
-use crate::store::tail::now_ms;
 
 /// Counters that the parts of the store add to.
 #[derive(Debug, Default)]

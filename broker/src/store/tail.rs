@@ -1,7 +1,6 @@
 //! The growing end of the commit log: records and their offsets before the flusher takes them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::entry;
 use orbitmq_common::message::record::{self, RecordError};
 
@@ -209,10 +208,4 @@ impl Tail {
         self.batch.runs.push((next, self.batch.bytes.len()));
         self.end = next;
     }
-}
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

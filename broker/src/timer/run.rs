@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::name::TIMER_TOPIC;
 
 use crate::broker::Broker;
-use crate::meta::topics::now_ms;
 use crate::replica::role::Role;
 use crate::store::held::Wanted;
 use crate::timer::engine::{DeliverError, Engine, Limits};

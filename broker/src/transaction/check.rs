@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::id;
 use orbitmq_common::name;
 use orbitmq_common::protocol::body::route::perm;
@@ -14,7 +15,6 @@ use orbitmq_common::protocol::header::transaction::CheckTransactionRequest;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
-use crate::meta::topics::now_ms;
 use crate::store::error::ReadError;
 use crate::transaction::end::{EndError, Outcome, became, half_of};
 use crate::transaction::half::Half;

@@ -5,12 +5,12 @@
 //! that was here at the start ends again, or one ends because its producer was asked: a producer whose answer was lost sends its
 //! half message again, and one of the two is enough.
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::property::PropertyError;
 use orbitmq_common::message::record::{NewRecord, RecordView};
 use orbitmq_common::message::sysflag;
 use orbitmq_common::name;
 
-use crate::meta::topics::now_ms;
 use crate::store::error::{AppendError, ReadError};
 use crate::store::search::KeySearch;
 use crate::store::tail::Appended;

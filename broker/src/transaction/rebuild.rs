@@ -1,13 +1,13 @@
 //! Builds the index of open half messages from the log: half messages that no note ends.
 
 use hashbrown::HashSet;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::record::RecordView;
 use orbitmq_common::message::{entry, property};
 use orbitmq_common::name;
 
 use crate::meta::asked::Asked;
 use crate::meta::offsets::Offsets;
-use crate::meta::topics::now_ms;
 use crate::store::Store;
 use crate::store::read::{ReadLimit, ReadStatus};
 use crate::transaction::half::{self, immunity};

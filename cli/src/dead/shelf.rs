@@ -1,5 +1,6 @@
 //! The queues that hold a group's dead letters, and what is read from them.
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::sysflag::pull;
 use orbitmq_common::name;
 use orbitmq_common::protocol::body::topic::TopicTable;
@@ -11,7 +12,7 @@ use crate::dead::letter::{self, Letter};
 use crate::dead::marks::Mark;
 use crate::failure::{Failure, Server};
 use crate::session::{Master, Nothing, Question, Session};
-use crate::{tail, time};
+use crate::tail;
 
 /// Dead letters that are read at once.
 const PULLED: i32 = 32;
@@ -119,7 +120,7 @@ impl Shelf {
             max_msg_nums: PULLED,
             sys_flag: pull::SUBSCRIPTION.cast_signed(),
             subscription: Some("*".into()),
-            sub_version: time::now_ms(),
+            sub_version: now_ms(),
             expression_type: Some("TAG".into()),
             ..PullRequest::default()
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::net::client::hello;
 use orbitmq_common::protocol::body::route::{BrokerData, MASTER_ID, TopicRoute};
 use orbitmq_common::protocol::code::request;
@@ -9,7 +10,6 @@ use orbitmq_common::protocol::code::request;
 use super::{Findings, State, clock};
 use crate::failure::{Failure, Server};
 use crate::session::{Master, Question, Session};
-use crate::time;
 
 const STEP: &str = "broker";
 /// From here on somebody should look for space; RocketMQ's brokers begin to delete early at 0.75 and refuse at 0.9.
@@ -91,7 +91,7 @@ async fn member(
         let finding = format!("its disk is {:.0}% full: free space or shorten the retention", ratio * 100.0);
         findings.note(STEP, subject, State::Notice, finding);
     }
-    if let Some(finding) = clock::time_of(&figures).and_then(|there| clock::differs(there, time::now_ms())) {
+    if let Some(finding) = clock::time_of(&figures).and_then(|there| clock::differs(there, now_ms())) {
         findings.note(STEP, subject, State::Notice, finding);
     }
     if let Some(cause) = second_port(address, session).await {

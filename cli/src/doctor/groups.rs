@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::plain;
 use orbitmq_common::protocol::body::group::{ConsumerConnection, GroupConfig, GroupList};
 use orbitmq_common::protocol::body::heartbeat::MessageModel;
@@ -17,7 +18,6 @@ use super::{Findings, State, letters};
 use crate::failure::Failure;
 use crate::group::{change, list};
 use crate::session::{Master, Question, Session};
-use crate::time;
 
 const STEP: &str = "group";
 /// A queue whose last consumed message is older than this, while there are newer ones, stands still.
@@ -198,7 +198,7 @@ fn still(name: &str, group: &Group, clients: &BTreeSet<&str>, holders: &Holders,
     if clients.is_empty() || group.broadcasting {
         return;
     }
-    let now = time::now_ms();
+    let now = now_ms();
     for (queue, offset) in &group.queues {
         let since = now.saturating_sub(offset.last_timestamp);
         if lag(offset) == 0 || offset.last_timestamp <= 0 || since < STANDS_STILL {

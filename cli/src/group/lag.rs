@@ -1,6 +1,7 @@
 //! `orbitmq group lag`: messages and time between a group's offsets and the ends of its queues.
 
 use clap::Args;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::plain;
 use orbitmq_common::protocol::body::stats::{self, ConsumeOffset};
 use orbitmq_common::protocol::code::request;
@@ -11,7 +12,6 @@ use crate::failure::Failure;
 use crate::group::{change, parse_name};
 use crate::report::{Report, Table};
 use crate::session::{Question, Session};
-use crate::time;
 
 /// Show how many messages, and how much time, a group is behind in each queue.
 #[derive(Debug, Args)]
@@ -64,7 +64,7 @@ pub async fn run(arguments: &Arguments, session: &Session) -> Result<Report, Fai
         let answer = session.broker(&master.address, &Question::new(request::GET_CONSUME_STATS, &fields)).await?;
         let table = stats::parse_table::<ConsumeOffset>(&answer.body)
             .map_err(|error| Failure::answer(&master.address, error))?;
-        let now = time::now_ms();
+        let now = now_ms();
         rows.extend(
             table
                 .into_iter()

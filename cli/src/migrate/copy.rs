@@ -1,5 +1,6 @@
 //! How far our broker's copy of the old master's log is, and whether it is one.
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::message::decode_all;
 use orbitmq_common::message::sysflag::pull;
 use orbitmq_common::protocol::code::{request, response};
@@ -11,7 +12,6 @@ use super::metadata::Metadata;
 use super::pair::Pair;
 use crate::failure::{Failure, Server};
 use crate::session::Question;
-use crate::time;
 
 /// A group that every broker of RocketMQ's has, so that looking creates none. It never stores an offset here.
 pub const GROUP: &str = "TOOLS_CONSUMER";
@@ -101,7 +101,7 @@ pub async fn pull_from(pair: &Pair<'_>, address: &str, topic: &str, queue: i32, 
         max_msg_nums: 1,
         sys_flag: pull::SUBSCRIPTION.cast_signed(),
         subscription: Some("*".into()),
-        sub_version: time::now_ms(),
+        sub_version: now_ms(),
         expression_type: Some("TAG".into()),
         ..PullRequest::default()
     };

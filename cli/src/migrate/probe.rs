@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::message::{Message, decode_all};
 use orbitmq_common::name::DEFAULT_TOPIC;
 use orbitmq_common::protocol::body::route::perm;
@@ -14,7 +15,6 @@ use super::copy;
 use super::pair::Pair;
 use crate::failure::Failure;
 use crate::session::Question;
-use crate::time;
 
 const TOPIC: &str = "orbitmq-migrate-probe";
 /// How long name servers may take to tell of the topic, and the broker to hand out the message.
@@ -57,7 +57,7 @@ async fn send_and_read(pair: &Pair<'_>) -> Result<(), Failure> {
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    let body = format!("probe of {} at {}", pair.new, time::now_ms());
+    let body = format!("probe of {} at {}", pair.new, now_ms());
     let producer = Producer::builder().nameservers(pair.session.nameservers()).group("orbitmq-cli").build().await?;
     let sent = producer.send(Message::new(TOPIC, body.clone())).await;
     producer.close().await;

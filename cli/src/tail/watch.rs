@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::message::{StoredMessage, decode_all};
 use orbitmq_common::message::sysflag::pull;
 use orbitmq_common::protocol::code::{request, response};
@@ -17,7 +18,6 @@ use crate::failure::{Failure, Server};
 use crate::report::Report;
 use crate::session::{Question, Session};
 use crate::tail::{Arguments, Printer, Start};
-use crate::time;
 
 /// The group that pulls are made for; it never stores an offset.
 pub const GROUP: &str = "orbitmq-tail";
@@ -151,7 +151,7 @@ impl Reader {
             commit_offset: 0,
             suspend_timeout_millis: i64::try_from(HELD.as_millis()).unwrap_or(0),
             subscription: Some(self.expression.as_str().into()),
-            sub_version: time::now_ms(),
+            sub_version: now_ms(),
             expression_type: Some("TAG".into()),
             ..PullRequest::default()
         };

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::clock::now_ms;
 
 /// Why a text is not an offset id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,8 +92,7 @@ impl UniqueIds {
     /// The next id.
     #[must_use]
     pub fn next_id(&self) -> String {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.next_at(u64::try_from(since.as_millis()).unwrap_or(0))
+        self.next_at(u64::try_from(now_ms()).unwrap_or(0))
     }
 
     fn next_at(&self, now_ms: u64) -> String {

@@ -4,11 +4,12 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::clock::now_ms;
 use crate::message::property::{self, Properties};
 use crate::message::trace::Trace;
 use crate::name;
@@ -161,14 +162,13 @@ impl Courier {
         let address = route.master(&queue.broker).ok_or_else(|| format!("broker {} has no master", queue.broker))?;
         let mut properties = Properties::new();
         properties.push(property::KEYS, keys).map_err(|error| error.to_string())?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let fields = SendRequestV2 {
             producer_group: self.group.as_str().into(),
             topic: self.topic.as_str().into(),
             default_topic: name::DEFAULT_TOPIC.into(),
             default_topic_queue_nums: 1,
             queue_id: queue.id,
-            born_timestamp: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            born_timestamp: now_ms(),
             properties: Some(properties.as_str().into()),
             ..SendRequestV2::default()
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::receipt::Origin;
 use orbitmq_common::net::client::Link;
 use orbitmq_common::protocol::body::route::MASTER_ID;
@@ -15,7 +16,7 @@ use orbitmq_common::route::table::Queue;
 use tokio::time::Instant;
 
 use crate::commit;
-use crate::core::{Core, now_ms, pause_after};
+use crate::core::{Core, pause_after};
 use crate::error::ConsumeError;
 use crate::fetch::{NOT_HELD_PAUSE, QUICK, wants};
 use crate::modes::StartFrom;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::entry;
 use orbitmq_common::protocol::code::{request, response};
 use orbitmq_common::protocol::header::pop::{PopRequest, PopResponse};
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::Figures;
 use crate::send::{self, Shipment};
 use crate::servers::{Daemon, Servers};
-use crate::values::{note, now_ms, per_million};
+use crate::values::{note, per_million};
 
 const TOPIC: &str = "Popped";
 const GROUP: &str = "poppers";

@@ -1,7 +1,5 @@
 //! Numbers on their way into a report: parts of a distribution, rounding, the time.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use crate::Figures;
 
 /// Notes percentiles of values under names that begin with `name`; nothing of nothing.
@@ -16,12 +14,6 @@ pub fn note_spread(figures: &mut Figures, name: &str, mut values: Vec<i64>) {
 /// Notes a number, rounded to two digits behind the point.
 pub fn note(figures: &mut Figures, name: &str, value: f64) {
     figures.insert(name.to_owned(), ((value * 100.0).round() / 100.0).into());
-}
-
-/// Milliseconds since the epoch.
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }
 
 /// What so much for so many is for a million.

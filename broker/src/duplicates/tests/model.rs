@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::record::NewRecord;
 use orbitmq_common::message::sysflag;
 use orbitmq_common::name;
@@ -14,7 +15,6 @@ use tempfile::TempDir;
 use crate::duplicates::memory::{Memory, NotRead, Sent};
 use crate::duplicates::read::windows;
 use crate::duplicates::window::First;
-use crate::meta::topics::now_ms;
 use crate::store::Store;
 use crate::store::error::AppendError;
 use crate::store::tests::support::*;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::protocol::body::kv::KvTable;
 use orbitmq_common::protocol::code::response;
 use orbitmq_common::protocol::frame::{Frame, VERSION};
 
 use crate::broker::Broker;
 use crate::handler::admin::timers;
-use crate::meta::topics::now_ms;
 use crate::store::upkeep;
 use crate::traffic::sample::Figure;
 

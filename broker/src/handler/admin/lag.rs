@@ -1,5 +1,6 @@
 //! How far groups lag: all groups of the broker (317), one group in time (303).
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::protocol::body::examine::{ConsumeTimeSpan, QueueTimeSpan};
 use orbitmq_common::protocol::body::stats::{self, AllConsumeStats};
 use orbitmq_common::protocol::code::response;
@@ -9,7 +10,6 @@ use orbitmq_common::protocol::header::examine::{AllConsumeStatsRequest, GroupTop
 use crate::broker::Broker;
 use crate::handler::admin::progress::rows;
 use crate::handler::admin::topic::message_queue;
-use crate::meta::topics::now_ms;
 use crate::refusal::Refusal;
 
 /// GET_BROKER_CONSUME_STATS (317): every group in every topic that it reads.

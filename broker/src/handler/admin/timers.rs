@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::name::TIMER_TOPIC;
 use orbitmq_common::protocol::body::topic::DataVersion;
 use orbitmq_common::protocol::code::response;
@@ -9,7 +10,6 @@ use orbitmq_common::protocol::frame::Frame;
 use serde_json::json;
 
 use crate::broker::Broker;
-use crate::meta::topics::now_ms;
 use crate::timer::figures::Figures;
 
 /// GET_TIMER_CHECK_POINT (60): seven numbers of eight bytes: the time up to which all is delivered, a place in RocketMQ's own file,

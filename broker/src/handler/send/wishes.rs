@@ -1,10 +1,10 @@
 //! What the properties of a message ask for, and the properties that are stored.
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::property;
 use orbitmq_common::protocol::code::response;
 
 use crate::broker::Broker;
-use crate::meta::topics::now_ms;
 use crate::refusal::Refusal;
 use crate::timer::wish::Wish;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use orbitmq_common::clock::now_ms;
 use proptest::prelude::*;
 
 use crate::store::Store;
@@ -79,7 +80,7 @@ fn survive(harms: &[Harm], closed: bool) {
             let record = orbitmq_common::message::record::RecordView::parse(&record).unwrap();
             assert!(genuine.contains(record.body));
         }
-        store.offset_by_time(topic, *queue, crate::store::tail::now_ms(), crate::store::search::Boundary::Lower);
+        store.offset_by_time(topic, *queue, now_ms(), crate::store::search::Boundary::Lower);
     }
     let placed = put(&store, "alpha", 0, b"goes on");
     settle(&store);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
+
 use crate::store::Store;
 use crate::store::options::{Options, Retention};
 use crate::store::read::ReadStatus;
@@ -61,7 +63,7 @@ fn retention_by_age_spares_the_segment_in_use() {
     }
     settle(&store);
     let last = store.store_timestamp("t", 0, 199).unwrap();
-    eventually("time passes", || crate::store::tail::now_ms() > last);
+    eventually("time passes", || now_ms() > last);
     expire(&store.shared).unwrap();
     assert_eq!(store.shared.log.segments.base_of(store.confirmed()), store.min_physical());
     assert!(!drain(&store, "t", 0).is_empty());
@@ -90,7 +92,7 @@ fn times_lead_to_offsets() {
         let placed = put(&store, "t", 0, &[number]);
         times.push(placed.store_timestamp);
         if number == 4 {
-            eventually("time passes", || crate::store::tail::now_ms() > placed.store_timestamp + 1);
+            eventually("time passes", || now_ms() > placed.store_timestamp + 1);
         }
     }
     settle(&store);

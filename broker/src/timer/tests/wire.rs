@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::recall::RecallHandle;
 use orbitmq_common::net::client::{Client, ClientOptions, Link};
 use orbitmq_common::protocol::code::{request, response};
@@ -12,7 +13,6 @@ use orbitmq_common::protocol::header::send::{RecallRequest, RecallResponse, Send
 
 use crate::config::Config;
 use crate::config::replication::RoleSetting;
-use crate::meta::topics::now_ms;
 use crate::node::Node;
 use crate::replica::role::MasterAddress;
 use crate::store::options::IndexSize;
