@@ -3,7 +3,7 @@
 //! A half message ends by a note that is appended right behind the message that comes of it, under one lock, so a crash can leave
 //! that message without its note but never a note without the message. Such a message is looked for before a half message
 //! that was here at the start ends again, or one ends because its producer was asked: a producer whose answer was lost sends its
-//! half message again, and one of the two is enough.
+//! half message again, and one of the two is enough. The index that finds it is a moment behind, so the newest are known beside it.
 
 use orbitmq_common::clock::now_ms;
 use orbitmq_common::message::property::PropertyError;
@@ -189,7 +189,7 @@ impl Transactions {
         let end = match outcome {
             Outcome::Commit => {
                 let place = half.place(ground.levels, now)?;
-                self.append(ground, offset, Some(half.committed(&place, ground.host)), note)?
+                self.commit(ground, half, half.committed(&place, ground.host), note)?
             }
             Outcome::Rollback => self.append(ground, offset, None, note)?,
             Outcome::GiveUp { checks } => {
@@ -212,6 +212,31 @@ impl Transactions {
     pub fn note(&self, ground: Ground<'_>, offset: u64) -> Result<u64, EndError> {
         let (now, body) = (now_ms(), half::note_body(offset));
         self.append(ground, offset, None, half::note(&body, now, ground.host))
+    }
+
+    /// Appends the message that comes of a half message, unless one has come of its twin: then it ends by the note alone.
+    fn commit(
+        &self,
+        ground: Ground<'_>,
+        half: &Half<'_>,
+        message: NewRecord<'_>,
+        note: NewRecord<'_>,
+    ) -> Result<u64, EndError> {
+        let offset = half.record.queue_offset;
+        let mut table = self.table.lock();
+        if table.get(offset).is_none() {
+            return Err(EndError::Ended);
+        }
+        if table.fresh.has(half) {
+            let note = ground.store.append(&note)?;
+            table.end(offset, note.queue_offset);
+            return Err(EndError::Ended);
+        }
+        // This order, see above.
+        let [_, note] = ground.store.append_pair(&[message, note])?;
+        table.fresh.note(half, steady_ms());
+        table.end(offset, note.queue_offset);
+        Ok(note.end)
     }
 
     /// Appends what ends an open half message, and takes it out of the index.

@@ -9,6 +9,7 @@
 
 pub mod check;
 pub mod end;
+pub mod fresh;
 pub mod half;
 pub mod progress;
 pub mod rebuild;

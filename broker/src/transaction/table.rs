@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::transaction::fresh::Fresh;
+
 /// An open half message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Open {
@@ -40,6 +42,8 @@ pub struct Table {
     passed: Progress,
     /// Ends of both queues at earlier moments: half messages from there on have their notes from there on.
     marks: VecDeque<Progress>,
+    /// What came of half messages a moment ago.
+    pub fresh: Fresh,
 }
 
 impl Table {

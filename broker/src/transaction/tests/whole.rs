@@ -209,6 +209,26 @@ async fn a_half_message_is_seen_once_it_is_committed_and_never_when_it_is_rolled
     node.stop().await;
 }
 
+/// A producer whose first answer was lost has sent its half message again; both are committed, the second before any index knows
+/// of the first.
+#[tokio::test]
+async fn of_two_half_messages_that_are_the_same_one_is_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path(), |_| {}).await;
+    let sender = Sender::new(&node).await;
+    let mut bodies = Vec::new();
+    for n in 0..20 {
+        let body = format!("twin {n}");
+        let (one, other) = (sender.half(&body, "").await, sender.half(&body, "").await);
+        let (first, second) = tokio::join!(sender.commit(&one), sender.commit(&other));
+        assert_eq!((first.code, second.code), (response::SUCCESS, response::SUCCESS), "{:?}", second.remark);
+        bodies.push(body);
+    }
+    assert_eq!(node.broker().transactions.open(), 0);
+    sender.wait_for("T", &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    node.stop().await;
+}
+
 #[tokio::test]
 async fn what_does_not_fit_ends_nothing() {
     let dir = tempfile::tempdir().unwrap();
