@@ -43,8 +43,12 @@ pub async fn run(broker: &Arc<Broker>) {
             _ = tick.tick() => {}
             () = broker.stop.cancelled() => return,
         }
-        if let Some(jump) = clock.look(now_ms(), Instant::now()) {
-            tracing::warn!(ms = jump.by, "the clock was set; what is popped ends as much later");
+        let (steady, wall) = (Instant::now(), now_ms());
+        // A process that stood still in between has read two different moments.
+        if steady.elapsed() < LOOK
+            && let Some(jump) = clock.look(wall, steady)
+        {
+            tracing::warn!(ms = jump.by, "the clock was set; receipts of popped messages move along");
             clock_moved(broker, jump.otherwise, |pop_time, due| jump.moves(pop_time, due));
         }
         for queue in 0..broker.pop.shelves().len() {
