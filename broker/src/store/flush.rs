@@ -202,12 +202,17 @@ fn sync(io: &dyn Io, segment: &Segment) -> Result<(), String> {
 
 fn poison(log: &CommitLog, reason: &str) {
     if log.poison(reason) {
-        // A note for the next opening: the page cache may hold bytes that the disk never got.
+        // A note for the next opening: from here on the page cache may hold bytes that the disk never got.
         let note = log.segments.dir().with_file_name(POISON_NOTE);
-        let noted = std::fs::write(&note, reason);
+        let noted = std::fs::write(&note, format!("flushed {}\n{reason}\n", log.progress.flushed()));
         tracing::error!(reason, noted = noted.is_ok(), "the log is poisoned: nothing is acknowledged until a restart");
     }
 }
 
-/// File that a poisoned store leaves behind if it can.
+/// File that a poisoned store leaves behind if it can: how far the log was durable, and why no further.
 pub const POISON_NOTE: &str = "orbitmq.poisoned";
+
+/// How far the log was durable by such a note.
+pub fn durable_by(note: &str) -> Option<u64> {
+    note.lines().next()?.strip_prefix("flushed ")?.parse().ok()
+}

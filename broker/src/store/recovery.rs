@@ -17,7 +17,7 @@ use crate::store::builder::Built;
 use crate::store::checkpoint::Checkpoint;
 use crate::store::derived::Derived;
 use crate::store::error::OpenError;
-use crate::store::flush::POISON_NOTE;
+use crate::store::flush::{POISON_NOTE, durable_by};
 use crate::store::index::{Home, Index, IndexMark, MERGE_AT};
 use crate::store::io::{Io, write_all_at};
 use crate::store::options::{OnHole, Options};
@@ -273,12 +273,14 @@ impl Recovery<'_> {
     }
 
     /// After a failed flush the page cache may show bytes that the disk never got, and a later flush would not write
-    /// them: they are written again.
+    /// them: they are written again. What was durable before is left alone: the disk that failed may fail while it is written.
     fn rewrite_after_poison(&self, from: u64) -> Result<(), OpenError> {
         let note = self.options.dir.join(POISON_NOTE);
         if !note.exists() {
             return Ok(());
         }
+        let durable = std::fs::read_to_string(&note).ok().and_then(|text| durable_by(&text));
+        let from = durable.map_or(from, |durable| durable.max(from));
         for segment in self.segments.snapshot().iter().filter(|segment| segment.end() > from) {
             let rewritten = rewrite(&*self.options.io, segment, from.max(segment.base()));
             rewritten.map_err(OpenError::io("write again", segment.path()))?;

@@ -60,6 +60,27 @@ fn after_a_failed_flush_nothing_is_acknowledged() {
     }
 }
 
+/// The disk that has failed may fail again while it is written, and lose what it had.
+#[test]
+fn what_was_durable_before_a_failed_flush_is_not_written_again() {
+    let dir = tempdir().unwrap();
+    let disk = Arc::new(FaultyDisk { sync: Countdown::after(7), ..FaultyDisk::default() });
+    let store = open_on(dir.path(), &disk);
+    send_until_refused(&store);
+    let durable = store.flushed();
+    store.abandon();
+    drop(store);
+    let disk = Arc::new(FaultyDisk::recording());
+    let _store = open_on(dir.path(), &disk);
+    let changes = disk.changes.as_ref().unwrap().lock();
+    let offset = |change: &Change| match change {
+        Change::Write(path, offset, _) if is_log(path) => Some(*offset),
+        _ => None,
+    };
+    let again: Vec<u64> = changes.iter().filter_map(offset).collect();
+    assert!(!again.is_empty() && again.iter().all(|offset| *offset >= durable), "{again:?} and {durable}");
+}
+
 #[test]
 fn after_a_failed_write_nothing_is_acknowledged() {
     for successes in [0, 1, 5] {

@@ -222,7 +222,7 @@ impl FaultyDisk {
     }
 }
 
-fn is_log(path: &Path) -> bool {
+pub fn is_log(path: &Path) -> bool {
     path.parent().is_some_and(|dir| dir.ends_with("commitlog"))
 }
 
