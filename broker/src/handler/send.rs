@@ -64,9 +64,8 @@ fn stored(broker: &Arc<Broker>, peer: &Arc<Peer>, frame: Frame) -> Outcome {
     }
     let (broker, end, is_new) = (Arc::clone(broker), stored.end, stored.is_new);
     Outcome::later(async move {
-        match broker.acknowledge(end).await {
-            Ok(()) => {}
-            Err(shortfall) => return shortfall.mark(answer),
+        if let Err(shortfall) = broker.acknowledge(end).await {
+            return shortfall.mark(answer);
         }
         if is_new {
             broker.routed.caught_up(&broker.topics).await;

@@ -56,6 +56,49 @@ pub fn not_later_than(now: i64) -> impl Fn(i64, i64) -> i64 {
     move |pop_time, _| now.saturating_sub(pop_time).min(0)
 }
 
+/// Full seconds of so many milliseconds: what is put off by them ends no earlier than it should.
+pub fn full_seconds(ms: i64) -> i32 {
+    i32::try_from(ms.div_euclid(1_000) + i64::from(ms % 1_000 != 0)).unwrap_or(if ms < 0 { i32::MIN } else { i32::MAX })
+}
+
+/// What steps of the clock have made uncertain about receipts that are no longer open.
+#[derive(Debug, Clone, Copy)]
+pub struct Doubts {
+    /// Times of pops, from and to, that ended before their receipts say so, because the clock was set back.
+    shortened: Option<(i64, i64)>,
+    /// What the clock showed at most before that; what was due by then may be over.
+    reached: i64,
+}
+
+impl Default for Doubts {
+    fn default() -> Self {
+        Self { shortened: None, reached: i64::MIN }
+    }
+}
+
+impl Doubts {
+    /// The clock had reached this time before it was set.
+    pub fn reached(&mut self, time: i64) {
+        self.reached = self.reached.max(time);
+    }
+
+    /// What was popped at this time ends before its receipt says so.
+    pub fn shorten(&mut self, pop_time: i64) {
+        let (from, to) = self.shortened.unwrap_or((pop_time, pop_time));
+        self.shortened = Some((from.min(pop_time), to.max(pop_time)));
+    }
+
+    /// Whether what was popped at this time may have ended before its receipt says so.
+    pub fn may_be_shortened(&self, pop_time: i64) -> bool {
+        self.shortened.is_some_and(|(from, to)| (from..=to).contains(&pop_time))
+    }
+
+    /// Whether a receipt that ends at `due` was never over so far.
+    pub fn is_in_time(&self, pop_time: i64, due: i64, now: i64) -> bool {
+        now.max(self.reached) < due && !self.may_be_shortened(pop_time)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -9,6 +9,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
+use crate::pop::clock::{Doubts, full_seconds};
 use crate::pop::slots::{NONE, Slot, Slots};
 
 /// Messages that one checkpoint may have.
@@ -63,10 +64,8 @@ pub struct OpenPops {
     /// Distances of the messages from the first offset, of checkpoints with gaps.
     gaps: HashMap<u32, Box<[u32]>>,
     receipts: u64,
-    /// Times of pops, from and to, that ended before their receipts say so, because the clock was set back.
-    shortened: Option<(i64, i64)>,
-    /// What the clock showed at most before that; what was due by then may be over.
-    reached: i64,
+    /// About those that are no longer open.
+    pub doubts: Doubts,
 }
 
 impl Default for OpenPops {
@@ -80,18 +79,13 @@ impl Default for OpenPops {
             due: BTreeMap::new(),
             gaps: HashMap::new(),
             receipts: 0,
-            shortened: None,
-            reached: i64::MIN,
+            doubts: Doubts::default(),
         }
     }
 }
 
 fn key_of(slot: &Slot) -> Key {
     Key { lane: slot.lane, start: slot.start, pop_time: slot.pop_time }
-}
-
-fn due_at(slot: &Slot) -> i64 {
-    slot.pop_time.saturating_add(i64::from(slot.invisible)).saturating_add(i64::from(slot.moved) * 1_000)
 }
 
 fn bucket(due: i64) -> i64 {
@@ -156,7 +150,7 @@ impl OpenPops {
             slots.get(*other).map_or(0, |slot| hasher.hash_one(key_of(slot)))
         });
         self.append(number);
-        self.schedule(number, bucket(due_at(&slot)));
+        self.schedule(number, bucket(slot.due()));
         self.receipts += u64::from(mask.count_ones());
     }
 
@@ -197,8 +191,7 @@ impl OpenPops {
     /// A message is acknowledged. `due`: when its receipt ends, ms since the epoch.
     pub fn ack(&mut self, key: Key, offset: i64, due: i64, now: i64) -> Acked {
         // Before it is due nothing is given back: what is not open was acknowledged.
-        let is_before = now.max(self.reached) < due && !self.may_be_shortened(key.pop_time);
-        let otherwise = if is_before { Acked::Before } else { Acked::Unknown };
+        let otherwise = if self.doubts.is_in_time(key.pop_time, due, now) { Acked::Before } else { Acked::Unknown };
         let Some(number) = self.find(key) else { return otherwise };
         let Some(slot) = self.slots.get(number).copied() else { return otherwise };
         let Some(bit) = self.bit(number, &slot, offset) else { return Acked::Unknown };
@@ -258,7 +251,7 @@ impl OpenPops {
                 // Acknowledgements on their way end by themselves.
                 if !slot.reviving && slot.mask != 0 {
                     let offsets = self.offsets(number, &slot);
-                    found.push(Due { key: key_of(&slot), at: due_at(&slot), offsets });
+                    found.push(Due { key: key_of(&slot), at: slot.due(), offsets });
                     if let Some(slot) = self.slots.get_mut(number) {
                         slot.reviving = true;
                     }
@@ -284,7 +277,7 @@ impl OpenPops {
         }
         if let Some(slot) = self.slots.get_mut(number) {
             slot.reviving = false;
-            let later = again.saturating_sub(due_at(slot)).max(0);
+            let later = again.saturating_sub(slot.due()).max(0);
             let invisible = slot.invisible.saturating_add(u32::try_from(later).unwrap_or(u32::MAX));
             self.put_off(number, |slot| slot.invisible = invisible);
         }
@@ -294,34 +287,25 @@ impl OpenPops {
     /// The clock, which had `reached` a time, was set: what was popped at a time and is due at another is due so much later, in ms, as
     /// `moves` says.
     pub fn clock_moved(&mut self, reached: i64, moves: impl Fn(i64, i64) -> i64) {
-        self.reached = self.reached.max(reached);
+        self.doubts.reached(reached);
         let mut number = self.first;
         while let Some(slot) = self.slots.get(number).copied() {
-            let later = moves(slot.pop_time, due_at(&slot));
+            let later = moves(slot.pop_time, slot.due());
             if later != 0 {
-                // Full seconds, never earlier than it should be.
-                let seconds =
-                    i32::try_from(later.div_euclid(1_000) + i64::from(later % 1_000 != 0)).unwrap_or(i32::MIN);
-                self.put_off(number, |slot| slot.moved = slot.moved.saturating_add(seconds));
+                self.put_off(number, |slot| slot.moved = slot.moved.saturating_add(full_seconds(later)));
             }
             if later < 0 {
-                let (from, to) = self.shortened.unwrap_or((slot.pop_time, slot.pop_time));
-                self.shortened = Some((from.min(slot.pop_time), to.max(slot.pop_time)));
+                self.doubts.shorten(slot.pop_time);
             }
             number = slot.after;
         }
     }
 
-    /// Whether what was popped at this time may have ended before its receipt says so.
-    pub fn may_be_shortened(&self, pop_time: i64) -> bool {
-        self.shortened.is_some_and(|(from, to)| (from..=to).contains(&pop_time))
-    }
-
     fn put_off(&mut self, number: u32, change: impl FnOnce(&mut Slot)) {
         let Some(slot) = self.slots.get_mut(number) else { return };
-        let before = bucket(due_at(slot));
+        let before = bucket(slot.due());
         change(slot);
-        let after = bucket(due_at(slot));
+        let after = bucket(slot.due());
         self.unschedule(number, before);
         self.schedule(number, after);
     }
@@ -393,7 +377,7 @@ impl OpenPops {
         if let Ok(entry) = self.table.find_entry(self.hasher.hash_one(key_of(&slot)), |other| *other == number) {
             entry.remove();
         }
-        self.unschedule(number, bucket(due_at(&slot)));
+        self.unschedule(number, bucket(slot.due()));
         match self.slots.get_mut(slot.before) {
             Some(before) => before.after = slot.after,
             None => self.first = slot.after,
@@ -407,7 +391,7 @@ impl OpenPops {
         self.slots.remove(number);
         // What a burst has left behind is given back.
         if self.slots.in_use() == 0 {
-            *self = Self { shortened: self.shortened, reached: self.reached, ..Self::default() };
+            *self = Self { doubts: self.doubts, ..Self::default() };
         }
     }
 }

@@ -72,7 +72,7 @@ pub fn revive(broker: &Broker, queue: usize, began: i64, now: i64) -> usize {
     let due = shelf.lock().open.take_due(now, ROUND);
     for due in &due {
         let mut done = Vec::with_capacity(due.offsets.len());
-        let is_old = due.at < began || shelf.lock().open.may_be_shortened(due.key.pop_time);
+        let is_old = due.at < began || shelf.lock().open.doubts.may_be_shortened(due.key.pop_time);
         let result = give_back(broker, due, is_old, &mut done);
         if let Err(refusal) = result {
             tracing::warn!(reason = refusal.remark, "popped messages are given back later");

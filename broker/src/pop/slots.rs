@@ -35,6 +35,13 @@ pub struct Slot {
     pub reviving: bool,
 }
 
+impl Slot {
+    /// When it is due, ms since the epoch.
+    pub fn due(&self) -> i64 {
+        self.pop_time.saturating_add(i64::from(self.invisible)).saturating_add(i64::from(self.moved) * 1_000)
+    }
+}
+
 const EMPTY: Slot = Slot {
     start: 0,
     pop_time: 0,

@@ -15,7 +15,7 @@ use crate::store::error::{AppendError, ReadError};
 use crate::store::search::KeySearch;
 use crate::store::tail::Appended;
 use crate::transaction::half::{self, Half, HalfError};
-use crate::transaction::table::Open;
+use crate::transaction::table::{Open, Table};
 use crate::transaction::{Ground, Transactions, count, steady_ms};
 
 /// Records of one producer's id that are looked at.
@@ -191,10 +191,10 @@ impl Transactions {
                 let place = half.place(ground.levels, now)?;
                 self.commit(ground, half, half.committed(&place, ground.host), note)?
             }
-            Outcome::Rollback => self.append(ground, offset, None, note)?,
+            Outcome::Rollback => append(&mut self.table.lock(), ground, offset, None, note)?,
             Outcome::GiveUp { checks } => {
                 let properties = half.properties_after(checks)?;
-                self.append(ground, offset, Some(half.given_up(&properties, ground.host)), note)?
+                append(&mut self.table.lock(), ground, offset, Some(half.given_up(&properties, ground.host)), note)?
             }
         };
         count(match outcome {
@@ -211,7 +211,7 @@ impl Transactions {
     /// It is not open, or the log takes nothing.
     pub fn note(&self, ground: Ground<'_>, offset: u64) -> Result<u64, EndError> {
         let (now, body) = (now_ms(), half::note_body(offset));
-        self.append(ground, offset, None, half::note(&body, now, ground.host))
+        append(&mut self.table.lock(), ground, offset, None, half::note(&body, now, ground.host))
     }
 
     /// Appends the message that comes of a half message, unless one has come of its twin: then it ends by the note alone.
@@ -222,46 +222,38 @@ impl Transactions {
         message: NewRecord<'_>,
         note: NewRecord<'_>,
     ) -> Result<u64, EndError> {
-        let offset = half.record.queue_offset;
         let mut table = self.table.lock();
-        if table.get(offset).is_none() {
+        let is_twin = table.fresh.has(half);
+        let end = append(&mut table, ground, half.record.queue_offset, (!is_twin).then_some(message), note)?;
+        if is_twin {
             return Err(EndError::Ended);
         }
-        if table.fresh.has(half) {
-            let note = ground.store.append(&note)?;
-            table.end(offset, note.queue_offset);
-            return Err(EndError::Ended);
-        }
-        // This order, see above.
-        let [_, note] = ground.store.append_pair(&[message, note])?;
         table.fresh.note(half, steady_ms());
-        table.end(offset, note.queue_offset);
-        Ok(note.end)
+        Ok(end)
     }
+}
 
-    /// Appends what ends an open half message, and takes it out of the index.
-    fn append(
-        &self,
-        ground: Ground<'_>,
-        offset: u64,
-        message: Option<NewRecord<'_>>,
-        note: NewRecord<'_>,
-    ) -> Result<u64, EndError> {
-        let mut table = self.table.lock();
-        if table.get(offset).is_none() {
-            return Err(EndError::Ended);
-        }
-        let note = match message {
-            // This order, see above.
-            Some(message) => {
-                let [_, note] = ground.store.append_pair(&[message, note])?;
-                note
-            }
-            None => ground.store.append(&note)?,
-        };
-        table.end(offset, note.queue_offset);
-        Ok(note.end)
+/// Appends what ends an open half message, and takes it out of the index.
+fn append(
+    table: &mut Table,
+    ground: Ground<'_>,
+    offset: u64,
+    message: Option<NewRecord<'_>>,
+    note: NewRecord<'_>,
+) -> Result<u64, EndError> {
+    if table.get(offset).is_none() {
+        return Err(EndError::Ended);
     }
+    let note = match message {
+        // This order, see above.
+        Some(message) => {
+            let [_, note] = ground.store.append_pair(&[message, note])?;
+            note
+        }
+        None => ground.store.append(&note)?,
+    };
+    table.end(offset, note.queue_offset);
+    Ok(note.end)
 }
 
 /// Reads the half message at a log offset.
